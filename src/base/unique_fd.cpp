@@ -1,0 +1,18 @@
+#include "base/unique_fd.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace nerofs {
+
+void unique_fd::reset(int fd) {
+    const int old = std::exchange(fd_, fd);
+    if (old >= 0) {
+        const int saved = errno;  // closing on the way out must not hide the cause of a failure
+        ::close(old);
+        errno = saved;
+    }
+}
+
+}  // namespace nerofs
