@@ -47,8 +47,10 @@ struct plan {
             e.nth = 1;
             e.argument = 0;
             e.seen = 0;
-            if (nth == "*") e.nth = 0;
-            else std::from_chars(nth.data(), nth.data() + nth.size(), e.nth);
+            if (nth == "*")
+                e.nth = 0;
+            else
+                std::from_chars(nth.data(), nth.data() + nth.size(), e.nth);
             const std::string_view argument = field();
             std::from_chars(argument.data(), argument.data() + argument.size(), e.argument);
         }
@@ -91,11 +93,16 @@ void die(std::string_view name, int signal) {
 int point(std::string_view name) {
     entry* e = hit(name, false);
     if (!e) return 0;
-    if (e->action == "kill") die(name, SIGKILL);
-    else if (e->action == "abort") std::abort();
-    else if (e->action == "stop") ::kill(::getpid(), SIGSTOP);
-    else if (e->action == "exit") ::_exit(static_cast<int>(e->argument));
-    else if (e->action == "errno") return static_cast<int>(e->argument);
+    if (e->action == "kill")
+        die(name, SIGKILL);
+    else if (e->action == "abort")
+        std::abort();
+    else if (e->action == "stop")
+        ::kill(::getpid(), SIGSTOP);
+    else if (e->action == "exit")
+        ::_exit(static_cast<int>(e->argument));
+    else if (e->action == "errno")
+        return static_cast<int>(e->argument);
     return 0;
 }
 
@@ -104,9 +111,13 @@ std::size_t limit(std::string_view name, std::size_t wanted) {
     return e && e->argument < wanted ? e->argument : wanted;
 }
 
-void set_plan(std::string_view text) { current().parse(text); }
+void set_plan(std::string_view text) {
+    current().parse(text);
+}
 
-void set_killer(void (*killer)(std::string_view)) { killer_function = killer; }
+void set_killer(void (*killer)(std::string_view)) {
+    killer_function = killer;
+}
 
 }  // namespace nerofs::fault
 

@@ -17,9 +17,17 @@ void set_name(std::string_view name);
 // allocate and never fails.
 void write(level at, std::string_view text);
 
-inline void error(std::string_view text) { write(level::error, text); }
-inline void warning(std::string_view text) { write(level::warning, text); }
-inline void info(std::string_view text) { write(level::info, text); }
-inline void debug(std::string_view text) { write(level::debug, text); }
+inline void error(std::string_view text) {
+    write(level::error, text);
+}
+inline void warning(std::string_view text) {
+    write(level::warning, text);
+}
+inline void info(std::string_view text) {
+    write(level::info, text);
+}
+inline void debug(std::string_view text) {
+    write(level::debug, text);
+}
 
 }  // namespace nerofs::log

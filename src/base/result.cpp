@@ -69,7 +69,9 @@ std::string_view to_string(error_kind kind) {
     return "unknown";
 }
 
-std::string error::message() const { return hint.empty() ? text : text + "; " + hint; }
+std::string error::message() const {
+    return hint.empty() ? text : text + "; " + hint;
+}
 
 error error::in(std::string_view what) && {
     text.insert(0, ": ").insert(0, what);
@@ -84,7 +86,9 @@ error errno_error(int code, std::string_view what) {
     return error{kind_of(code), code, std::move(text), {}};
 }
 
-error errno_error(std::string_view what) { return errno_error(errno, what); }
+error errno_error(std::string_view what) {
+    return errno_error(errno, what);
+}
 
 int to_errno(const error& e) {
     if (e.code != 0) return e.code;

@@ -60,11 +60,15 @@ using result = tl::expected<T, error>;
 
 using status = result<void>;
 
-inline tl::unexpected<error> fail(error e) { return tl::unexpected<error>(std::move(e)); }
+inline tl::unexpected<error> fail(error e) {
+    return tl::unexpected<error>(std::move(e));
+}
 inline tl::unexpected<error> fail(error_kind kind, std::string text, int code = 0) {
     return tl::unexpected<error>(make_error(kind, std::move(text), code));
 }
-inline tl::unexpected<error> fail_errno(std::string_view what) { return tl::unexpected<error>(errno_error(what)); }
+inline tl::unexpected<error> fail_errno(std::string_view what) {
+    return tl::unexpected<error>(errno_error(what));
+}
 
 }  // namespace nerofs
 
@@ -72,14 +76,13 @@ inline tl::unexpected<error> fail_errno(std::string_view what) { return tl::unex
 #define NEROFS_CONCAT(a, b) NEROFS_CONCAT_(a, b)
 
 // NEROFS_TRY(auto x, f()): x is f()'s value, or the enclosing function returns f()'s error.
-#define NEROFS_TRY(declaration, expression)                                               \
-    auto NEROFS_CONCAT(try_, __LINE__) = (expression);                                    \
-    if (!NEROFS_CONCAT(try_, __LINE__))                                                   \
-        return ::nerofs::fail(std::move(NEROFS_CONCAT(try_, __LINE__)).error());          \
+#define NEROFS_TRY(declaration, expression)                                                                      \
+    auto NEROFS_CONCAT(try_, __LINE__) = (expression);                                                           \
+    if (!NEROFS_CONCAT(try_, __LINE__)) return ::nerofs::fail(std::move(NEROFS_CONCAT(try_, __LINE__)).error()); \
     declaration = std::move(*NEROFS_CONCAT(try_, __LINE__))
 
 // NEROFS_CHECK(f()): the enclosing function returns f()'s error if there is one.
-#define NEROFS_CHECK(expression)                                                                \
-    do {                                                                                        \
+#define NEROFS_CHECK(expression)                                                                   \
+    do {                                                                                           \
         if (auto check_ = (expression); !check_) return ::nerofs::fail(std::move(check_).error()); \
     } while (false)

@@ -1,5 +1,6 @@
-// The encoding of messages between our own processes: fixed little-endian numbers and length-prefixed strings in the order in
-// which both sides name them. A reader that runs out of bytes turns bad and stays bad: check ok() once, at the end.
+// The encoding of messages between our own processes: fixed little-endian numbers and length-prefixed strings in the
+// order in which both sides name them. A reader that runs out of bytes turns bad and stays bad: check ok() once, at the
+// end.
 #pragma once
 
 #include <concepts>
@@ -18,8 +19,7 @@ namespace nerofs {
 class wire_writer {
   public:
     template <class T>
-        requires std::integral<T> || std::is_enum_v<T>
-    wire_writer& put(T value) {
+    requires std::integral<T> || std::is_enum_v<T> wire_writer& put(T value) {
         const packed_int<std::uint64_t, std::endian::little> packed(static_cast<std::uint64_t>(value));
         const auto bytes = std::as_bytes(std::span(&packed, 1));
         bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
@@ -39,8 +39,7 @@ class wire_reader {
 
     // A number that doesn't fit T turns the reader bad.
     template <class T>
-        requires std::integral<T> || std::is_enum_v<T>
-    T get() {
+    requires std::integral<T> || std::is_enum_v<T> T get() {
         const std::uint64_t value = number();
         if constexpr (std::is_enum_v<T>) {
             return static_cast<T>(get_as<std::underlying_type_t<T>>(value));

@@ -26,7 +26,9 @@ result<std::pair<unique_fd, unique_fd>> pair_of(int type) {
     return std::pair(unique_fd(ends[0]), unique_fd(ends[1]));
 }
 
-bool peer_is_gone(int code) { return code == EPIPE || code == ECONNRESET; }
+bool peer_is_gone(int code) {
+    return code == EPIPE || code == ECONNRESET;
+}
 
 result<packet> receive_packet(fd_ref socket, int flags) {
     packet received;
@@ -103,7 +105,9 @@ result<packet> channel::receive(deadline until) const {
     return receive_packet(socket_, MSG_DONTWAIT);
 }
 
-result<packet> channel::receive_now() const { return receive_packet(socket_, MSG_DONTWAIT); }
+result<packet> channel::receive_now() const {
+    return receive_packet(socket_, MSG_DONTWAIT);
+}
 
 result<unique_fd> listen_at(const std::string& path) {
     NEROFS_TRY(const sockaddr_un address, address_of(path));
@@ -141,7 +145,9 @@ result<peer_credentials> peer_of(const channel& c) {
     return peer_credentials{found.pid, found.uid};
 }
 
-result<std::pair<unique_fd, unique_fd>> stream_pair() { return pair_of(SOCK_STREAM); }
+result<std::pair<unique_fd, unique_fd>> stream_pair() {
+    return pair_of(SOCK_STREAM);
+}
 
 status wait_readable(fd_ref fd, deadline until) {
     using std::chrono::milliseconds;

@@ -16,7 +16,9 @@
 namespace nerofs::os {
 
 using deadline = std::chrono::steady_clock::time_point;
-inline deadline in_time(std::chrono::milliseconds from_now) { return std::chrono::steady_clock::now() + from_now; }
+inline deadline in_time(std::chrono::milliseconds from_now) {
+    return std::chrono::steady_clock::now() + from_now;
+}
 
 struct packet {
     std::vector<std::byte> bytes;

@@ -50,8 +50,8 @@ status event_loop::run() {
         if (n < 0 && errno != EINTR) return fail_errno("epoll_wait");
         for (int i = 0; i < n && !stopped_; ++i) {
             const auto found = handlers_.find(events[static_cast<std::size_t>(i)].data.fd);
-            if (found == handlers_.end()) continue;       // removed by an earlier handler of this round
-            const auto keep_alive = found->second;        // a handler may remove itself
+            if (found == handlers_.end()) continue;  // removed by an earlier handler of this round
+            const auto keep_alive = found->second;   // a handler may remove itself
             (*keep_alive)();
         }
         const auto now = std::chrono::steady_clock::now();

@@ -12,7 +12,9 @@
 namespace nerofs::os {
 namespace {
 
-std::string quoted(const std::string& path) { return "'" + path + "'"; }
+std::string quoted(const std::string& path) {
+    return "'" + path + "'";
+}
 
 status write_all(fd_ref file, std::string_view content) {
     while (!content.empty()) {
@@ -47,7 +49,8 @@ result<std::string> read_small_file(const std::string& path, std::size_t most) {
         if (n == 0) break;
         size += static_cast<std::size_t>(n);
     }
-    if (size > most) return fail(error_kind::corrupt, quoted(path) + " is larger than " + std::to_string(most) + " bytes");
+    if (size > most)
+        return fail(error_kind::corrupt, quoted(path) + " is larger than " + std::to_string(most) + " bytes");
     content.resize(size);
     return content;
 }

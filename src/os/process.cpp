@@ -31,7 +31,9 @@ constexpr int first_fd = 3;
 // Large enough for a thread of ours, small enough to be locked in memory many times over.
 constexpr rlim_t small_stack_bytes = 256 * 1024;
 
-int pidfd_open(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+int pidfd_open(pid_t pid) {
+    return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+}
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
     std::vector<char*> list;
@@ -199,6 +201,8 @@ void close_other_fds(std::vector<int> keep) {
     ::syscall(SYS_close_range, from, ~0u, 0);
 }
 
-void ignore_sigpipe() { ::signal(SIGPIPE, SIG_IGN); }
+void ignore_sigpipe() {
+    ::signal(SIGPIPE, SIG_IGN);
+}
 
 }  // namespace nerofs::os

@@ -58,8 +58,8 @@ class process {
 // fork and exec. An error if the program can't be executed. The child has default signal actions and an empty mask.
 result<process> spawn(const spawn_options& options);
 
-// The identity for helpers: the user `name` of /etc/passwd, else 65534 (nobody). Reads the file itself: name services may
-// live on the very device that is being attached.
+// The identity for helpers: the user `name` of /etc/passwd, else 65534 (nobody). Reads the file itself: name services
+// may live on the very device that is being attached.
 identity unprivileged_identity(const std::string& name);
 
 // For processes that the block layer waits for: never chosen by the OOM killer, and no reclaim through their own device

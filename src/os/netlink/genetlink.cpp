@@ -71,7 +71,8 @@ status exchange(fd_ref socket, std::uint16_t type, std::uint8_t command, std::ui
             if (h->nlmsg_seq != sequence) continue;
             if (h->nlmsg_type == NLMSG_ERROR) {
                 const auto* body = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(h));
-                if (mnl_nlmsg_get_payload_len(h) < sizeof(nlmsgerr)) return fail(error_kind::corrupt, "netlink: short answer");
+                if (mnl_nlmsg_get_payload_len(h) < sizeof(nlmsgerr))
+                    return fail(error_kind::corrupt, "netlink: short answer");
                 if (body->error == 0) return {};
                 const std::string_view text = extended_text(h, body);
                 error e = errno_error(-body->error, "netlink");
@@ -139,8 +140,8 @@ result<genetlink> genetlink::open(const std::string& family) {
     attributes request;
     request.put_text(CTRL_ATTR_FAMILY_NAME, family);
     std::uint16_t id = 0;
-    auto found = exchange(socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0, request.bytes(), in_time(std::chrono::seconds(5)),
-                          [&id](std::span<const attribute> answer) {
+    auto found = exchange(socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0, request.bytes(),
+                          in_time(std::chrono::seconds(5)), [&id](std::span<const attribute> answer) {
                               for (const attribute& a : answer)
                                   if (a.type == CTRL_ATTR_FAMILY_ID) id = static_cast<std::uint16_t>(a.number());
                           });

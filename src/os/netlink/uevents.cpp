@@ -22,7 +22,8 @@ status uevents::wait_until(const std::function<bool()>& check, deadline until) c
     while (!check()) {
         NEROFS_CHECK(wait_readable(socket_, until));
         char event[8192];
-        // Drained before the next look: what they say doesn't matter, and an overrun (ENOBUFS) is a reason to look, too.
+        // Drained before the next look: what they say doesn't matter, and an overrun (ENOBUFS) is a reason to look,
+        // too.
         while (::recv(socket_.get(), event, sizeof event, 0) >= 0 || errno == ENOBUFS || errno == EINTR) {
         }
     }

@@ -6,7 +6,9 @@
 
 namespace nerofs::os {
 namespace {
-scmp_filter_ctx as_context(void* p) { return p; }
+scmp_filter_ctx as_context(void* p) {
+    return p;
+}
 }  // namespace
 
 seccomp_filter::seccomp_filter() : context_(seccomp_init(SCMP_ACT_KILL_PROCESS)) {

@@ -22,7 +22,8 @@ class seccomp_filter {
     // Answered with that errno instead of death (for calls that libc tries before older ones).
     seccomp_filter& refuse(int call, int code);
 
-    // Puts it into force for all threads of this process. Needs no_new_privs. Kind unsupported where the kernel has none.
+    // Puts it into force for all threads of this process. Needs no_new_privs. Kind unsupported where the kernel has
+    // none.
     status load();
 
   private:

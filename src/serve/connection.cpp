@@ -1,0 +1,397 @@
+#include "serve/connection.h"
+
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/checked.h"
+#include "base/fault.h"
+
+namespace nerofs::serve {
+namespace {
+
+constexpr std::size_t header_bytes = sizeof(nbd::request);
+// Enough for 64 replies of 4 KiB in one system call.
+constexpr std::size_t scratch_bytes = 256 * 1024;
+
+void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
+    counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // single writer
+}
+
+// Marks an intake entry as empty, after everything stored before.
+void clear_entry(nbd::request& entry) {
+    static_assert(header_bytes % alignof(std::uint32_t) == 0);  // so every magic of the aligned array is aligned
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(&entry.magic), 0u, __ATOMIC_RELEASE);
+}
+
+}  // namespace
+
+connection::connection(fd_ref socket, const image_map& map, const journal& j, std::size_t index,
+                       connection_options options)
+    : socket_(socket),
+      map_(map),
+      journal_(j),
+      j_(j.connection(index)),
+      options_(options),
+      limits_{map.size(), options.max_length, options.max_length},
+      scratch_(scratch_bytes) {
+    pending_.reserve(max_in_flight);
+    free_.reserve(max_in_flight);
+    vectors_.reserve(2 * max_in_flight);
+    headers_.resize(max_in_flight);
+    data_.resize(max_in_flight);
+}
+
+connection_end connection::run() {
+    if (recover()) {
+        while (answer_pending() && !goodbye_ && receive()) {
+        }
+    }
+    if (goodbye_) end_ = connection_end::disconnect;
+    ::shutdown(socket_.get(), SHUT_RDWR);
+    return end_;
+}
+
+// ---- receiving ----
+
+bool connection::receive() {
+    auto* const intake = reinterpret_cast<std::byte*>(j_.intake.data());
+    const std::size_t room = free_.size() * header_bytes - intake_bytes_;
+    ssize_t n;
+    do n = ::recv(socket_.get(), intake + intake_bytes_, room, 0);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0) return false;  // the end, or ECONNRESET, which is one
+    fault::point("journal.intake");
+    return absorb(static_cast<std::size_t>(n));
+}
+
+// Moves what lies in the intake to slots. The kernel sends each header whole; other clients may send it in pieces, the
+// last of which is carried over.
+bool connection::absorb(std::size_t received_bytes) {
+    auto* const intake = reinterpret_cast<std::byte*>(j_.intake.data());
+    const std::size_t total = intake_bytes_ + received_bytes;
+    std::size_t at = 0;
+    while (!goodbye_ && total - at >= header_bytes) {
+        nbd::request header;
+        std::memcpy(&header, intake + at, header_bytes);
+        at += header_bytes;
+        const nbd::verdict verdict = nbd::classify(header, limits_);
+        switch (verdict.what) {
+            case nbd::action::drop:
+                end_ = connection_end::violation;
+                return false;
+            case nbd::action::disconnect:
+                // Its entry stays in the intake: should this process die now, the next one says goodbye, too.
+                goodbye_ = true;
+                return true;
+            case nbd::action::answer_read:
+            case nbd::action::answer_error:
+                if (free_.empty()) {  // only a journal that a dying process damaged can hold that many
+                    end_ = connection_end::violation;
+                    return false;
+                }
+                take(header, verdict.error);
+        }
+        if (verdict.discard_bytes > 0) {
+            const std::size_t here = std::min<std::size_t>(verdict.discard_bytes, total - at);
+            at += here;
+            if (!discard(verdict.discard_bytes - here)) return false;
+        }
+    }
+    fault::point("journal.received");
+    for (std::size_t i = 0; i * header_bytes < at; ++i) clear_entry(j_.intake[i]);
+    intake_bytes_ = total - at;
+    if (intake_bytes_ > 0 && at > 0) std::memmove(intake, intake + at, intake_bytes_);
+    return true;
+}
+
+void connection::take(const nbd::request& header, nbd::error_value error) {
+    const std::uint16_t index = free_.back();
+    free_.pop_back();
+    request_slot& slot = j_.slots[index];
+    slot.length = header.length;
+    slot.cookie = header.cookie;
+    slot.offset = header.offset;
+    slot.error = static_cast<std::uint32_t>(error);
+    slot.state.store(slot_state::received, std::memory_order_release);
+    pending_.push_back(index);
+    add(j_.requests, 1);
+}
+
+bool connection::discard(std::uint64_t bytes) {
+    while (bytes > 0) {
+        const ssize_t n = ::recv(socket_.get(), scratch_.data(), std::min<std::uint64_t>(bytes, scratch_.size()), 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        bytes -= static_cast<std::uint64_t>(n);
+    }
+    return true;
+}
+
+// ---- taking over ----
+
+bool connection::recover() {
+    if (j_.batch_count.load(std::memory_order_acquire) != 0) {
+        add(j_.takeovers, 1);
+        if (!resume_batch()) return false;
+    }
+    for (std::uint16_t i = 0; i < max_in_flight; ++i) {
+        if (j_.slots[i].state.load(std::memory_order_acquire) == slot_state::empty) {
+            free_.push_back(i);
+        } else {
+            if (!plausible(j_.slots[i])) return cut();
+            pending_.push_back(i);
+            add(j_.takeovers, 1);
+        }
+    }
+    // Headers that had been received; those that had reached a slot, too, are known by their cookie.
+    const std::size_t in_slots = pending_.size();
+    std::size_t left = 0;
+    for (nbd::request& entry : j_.intake) {
+        if (entry.magic == 0u) break;
+        const bool known = std::any_of(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(in_slots),
+                                       [&](std::uint16_t i) { return j_.slots[i].cookie == entry.cookie; });
+        if (known && entry.type != static_cast<std::uint16_t>(nbd::cmd::disc)) continue;
+        if (&j_.intake[left] != &entry) j_.intake[left] = entry;
+        ++left;
+    }
+    for (std::size_t i = left; i < j_.intake.size(); ++i) clear_entry(j_.intake[i]);
+    return absorb(left * header_bytes);
+}
+
+// The process that wrote the journal may have died of damaging it.
+bool connection::plausible(const request_slot& slot) const {
+    return slot.error != 0 ||
+           (slot.length <= limits_.max_length && range_within<std::uint64_t>(slot.offset, slot.length, map_.size()));
+}
+
+// Completes the answers that another process began: the kernel says how many bytes went out, the rest is the same bytes
+// again, because an image doesn't change.
+bool connection::resume_batch() {
+    const std::uint32_t count = j_.batch_count.load(std::memory_order_acquire);
+    if (count > max_in_flight) return cut();
+    std::uint64_t bytes = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (j_.batch_slots[i] >= max_in_flight || !plausible(j_.slots[j_.batch_slots[i]])) return cut();
+        bytes += j_.slots[j_.batch_slots[i]].length;
+    }
+    // What the dead process sent by file may have to be copied now, so there is room for all of it.
+    if (bytes > scratch_bytes + limits_.max_length) return cut();
+    scratch_.resize(std::max<std::size_t>(scratch_bytes, bytes));
+    std::size_t scratch_used = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (prepare(i, scratch_used) == prepared::unreadable) {
+            if (progress() != 0) return cut();
+            j_.batch_count.store(0, std::memory_order_release);  // nothing sent: decided again, with an error
+            return true;
+        }
+    }
+    return send_batch(count);
+}
+
+// ---- answering ----
+
+bool connection::answer_pending() {
+    std::size_t next = 0;
+    while (next < pending_.size()) {
+        std::size_t scratch_used = 0;
+        std::uint32_t count = 0;
+        while (next < pending_.size()) {
+            j_.batch_slots[count] = pending_[next];
+            const prepared how = prepare(count, scratch_used);
+            if (how == prepared::no_room) break;
+            if (how == prepared::unreadable) {
+                j_.slots[pending_[next]].error = static_cast<std::uint32_t>(nbd::error_value::eio);
+                data_[count] = {};
+            }
+            ++count;
+            ++next;
+            if (how == prepared::by_file) break;  // the last of its batch
+        }
+        j_.batch_progress.store(0, std::memory_order_release);
+        j_.batch_count.store(count, std::memory_order_release);
+        fault::point("journal.batch");
+        if (!send_batch(count)) return false;
+        free_.insert(free_.end(), j_.batch_slots.begin(), j_.batch_slots.begin() + count);
+    }
+    pending_.clear();
+    return true;
+}
+
+// Gets the bytes of one answer of the batch in hand, or finds that they go by file.
+connection::prepared connection::prepare(std::uint32_t position, std::size_t& scratch_used) {
+    const request_slot& slot = j_.slots[j_.batch_slots[position]];
+    data_[position] = {};
+    if (slot.error != 0 || slot.length == 0) return prepared::in_hand;
+    const bool by_file =
+        slot.length >= options_.file_send_bytes && journal_.header().copy_only.load(std::memory_order_relaxed) == 0;
+    if (by_file) return prepared::by_file;
+    if (scratch_used + slot.length > scratch_.size()) {
+        if (position > 0) return prepared::no_room;
+        scratch_.resize(slot.length);  // at most max_length; given back when the batch is sent
+    }
+    const std::span<std::byte> into(scratch_.data() + scratch_used, slot.length);
+    if (!read_bytes(slot.offset, into)) return prepared::unreadable;
+    scratch_used += slot.length;
+    data_[position] = into;
+    return prepared::in_hand;
+}
+
+bool connection::read_bytes(std::uint64_t offset, std::span<std::byte> into) const {
+    return map_.for_each_piece(offset, into.size(), [&into](fd_ref file, std::uint64_t at, std::uint64_t length) {
+        while (length > 0) {
+            const ssize_t n = ::pread(file.get(), into.data(), length, static_cast<off_t>(at));
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) return false;  // an error, or the file has become shorter: never zeros instead
+            into = into.subspan(static_cast<std::size_t>(n));
+            at += static_cast<std::uint64_t>(n);
+            length -= static_cast<std::uint64_t>(n);
+        }
+        return true;
+    });
+}
+
+// Sends the batch from where its progress stands, then empties its slots.
+bool connection::send_batch(std::uint32_t count) {
+    vectors_.clear();
+    std::uint64_t message_bytes = 0;
+    const request_slot* by_file = nullptr;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const request_slot& slot = j_.slots[j_.batch_slots[i]];
+        headers_[i] = nbd::make_simple_reply(slot.cookie, static_cast<nbd::error_value>(slot.error));
+        vectors_.push_back({&headers_[i], sizeof headers_[i]});
+        if (!data_[i].empty()) vectors_.push_back({data_[i].data(), data_[i].size()});
+        message_bytes += sizeof headers_[i] + data_[i].size();
+        if (slot.error == 0 && slot.length != 0 && data_[i].empty()) by_file = &slot;
+    }
+    const std::uint64_t done = progress();  // 0, unless another process sent some of it
+    j_.batch_progress.store(done << 2, std::memory_order_release);
+    if (done < message_bytes && !send_message(done)) return false;
+    fault::point("send.between");
+    if (by_file) {
+        const std::uint64_t file_done = done > message_bytes ? done - message_bytes : 0;
+        if (!send_file(by_file->offset + file_done, by_file->length - file_done)) return false;
+    }
+    fault::point("journal.sent");
+    std::uint64_t errors = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        request_slot& slot = j_.slots[j_.batch_slots[i]];
+        if (slot.error != 0) ++errors;
+        slot.state.store(slot_state::empty, std::memory_order_release);
+    }
+    j_.batch_count.store(0, std::memory_order_release);
+    fault::point("journal.done");
+    add(j_.reply_bytes, message_bytes + (by_file ? by_file->length : 0));
+    add(j_.errors, errors);
+    if (scratch_.size() > scratch_bytes) {
+        scratch_.resize(scratch_bytes);
+        scratch_.shrink_to_fit();
+    }
+    return true;
+}
+
+// Sends vectors_ but for their first `skip` bytes.
+bool connection::send_message(std::uint64_t skip) {
+    auto first = vectors_.begin();
+    for (;;) {
+        while (first != vectors_.end() && skip >= first->iov_len) skip -= (first++)->iov_len;
+        if (first == vectors_.end()) return true;
+        first->iov_base = static_cast<std::byte*>(first->iov_base) + skip;
+        first->iov_len -= skip;
+
+        j_.message.msg_hdr = {};
+        j_.message.msg_hdr.msg_iov = &*first;
+        j_.message.msg_hdr.msg_iovlen = static_cast<std::size_t>(vectors_.end() - first);
+#if NEROFS_FAULTS
+        iovec cut_short{first->iov_base, fault::limit("send.message", first->iov_len)};
+        if (cut_short.iov_len < first->iov_len) {
+            j_.message.msg_hdr.msg_iov = &cut_short;
+            j_.message.msg_hdr.msg_iovlen = 1;
+        }
+#endif
+        begin_call(send_call::message);
+        const int sent = ::sendmmsg(socket_.get(), &j_.message, 1, MSG_NOSIGNAL);
+        const int code = errno;
+        fault::point("send.message");
+        skip = j_.message.msg_len;
+        complete_call(skip);
+        if (sent < 0 && code != EINTR) return false;  // EPIPE, ECONNRESET: the client is gone, a clean end
+    }
+}
+
+// Sends that part of the device from its files, without a copy where that works.
+bool connection::send_file(std::uint64_t offset, std::uint64_t length) {
+    return map_.for_each_piece(offset, length, [this](fd_ref file, std::uint64_t at, std::uint64_t left) {
+        while (left > 0) {
+            j_.file_start = j_.file_offset = static_cast<off_t>(at);
+            begin_call(send_call::file);
+            const ssize_t n = ::sendfile(socket_.get(), file.get(), &j_.file_offset, fault::limit("send.file", left));
+            const int code = errno;
+            fault::point("send.file");
+            const auto sent = static_cast<std::uint64_t>(j_.file_offset - j_.file_start);
+            complete_call(sent);
+            at += sent;
+            left -= sent;
+            if (n > 0 || (n < 0 && code == EINTR)) continue;
+            if (n < 0 && (code == EPIPE || code == ECONNRESET)) return false;
+            // The file can't be read here, or not this way. The header has promised bytes: copy them if they can be had
+            // at all, and promise nothing again before the bytes are in hand.
+            journal_.header().copy_only.store(1, std::memory_order_relaxed);
+            return copy_rest(file, at, left);
+        }
+        return true;
+    });
+}
+
+bool connection::copy_rest(fd_ref file, std::uint64_t offset, std::uint64_t length) {
+    while (length > 0) {
+        const ssize_t n = ::pread(file.get(), scratch_.data(), std::min<std::uint64_t>(length, scratch_.size()),
+                                  static_cast<off_t>(offset));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return cut();
+        vectors_.assign(1, iovec{scratch_.data(), static_cast<std::size_t>(n)});
+        if (!send_message(0)) return false;
+        offset += static_cast<std::uint64_t>(n);
+        length -= static_cast<std::uint64_t>(n);
+    }
+    return true;
+}
+
+bool connection::cut() {
+    end_ = connection_end::cut;
+    return false;
+}
+
+// ---- progress ----
+
+void connection::begin_call(send_call call) {
+    if (call == send_call::message) j_.message.msg_len = 0;
+    const std::uint64_t done = j_.batch_progress.load(std::memory_order_relaxed) >> 2;
+    j_.batch_progress.store(done << 2 | static_cast<std::uint64_t>(call), std::memory_order_release);
+}
+
+void connection::complete_call(std::uint64_t bytes) {
+    const std::uint64_t word = j_.batch_progress.load(std::memory_order_relaxed);
+    const std::uint64_t done = (word & 3) == 0 ? (word >> 2) : (word >> 2) + bytes;
+    j_.batch_progress.store(done << 2, std::memory_order_release);
+}
+
+std::uint64_t connection::progress() const {
+    const std::uint64_t word = j_.batch_progress.load(std::memory_order_acquire);
+    switch (static_cast<send_call>(word & 3)) {
+        case send_call::message:
+            return (word >> 2) + j_.message.msg_len;
+        case send_call::file:
+            return (word >> 2) + static_cast<std::uint64_t>(j_.file_offset - j_.file_start);
+        case send_call::none:
+            break;
+    }
+    return word >> 2;
+}
+
+}  // namespace nerofs::serve

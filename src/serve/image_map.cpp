@@ -1,0 +1,27 @@
+#include "serve/image_map.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+
+namespace nerofs::serve {
+
+result<image_map> image_map::make(std::vector<segment> segments) {
+    image_map map;
+    for (const segment& s : segments) {
+        if (s.device_offset != map.size_ || s.length == 0 || !s.file || !checked_add(s.file_offset, s.length))
+            return fail(error_kind::usage, "the image map has a gap or an overlap");
+        const auto end = checked_add(s.device_offset, s.length);
+        if (!end) return fail(error_kind::usage, "the image map is too large");
+        map.size_ = *end;
+    }
+    map.segments_ = std::move(segments);
+    return map;
+}
+
+std::vector<segment>::const_iterator image_map::find(std::uint64_t offset) const {
+    return std::prev(std::upper_bound(segments_.begin(), segments_.end(), offset,
+                                      [](std::uint64_t o, const segment& s) { return o < s.device_offset; }));
+}
+
+}  // namespace nerofs::serve
