@@ -1,0 +1,33 @@
+// SHA-256 (FIPS 180-4): the name of a blob, and the proof that its bytes are the ones asked for.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace nerofs::codec {
+
+using sha256_digest = std::array<std::byte, 32>;
+
+// A digest that grows piece by piece. One thread at a time. Throws std::bad_alloc when there is no memory for it and
+// std::runtime_error when OpenSSL has no SHA-256 (a broken installation); nothing else can fail.
+class sha256 {
+  public:
+    sha256();
+    sha256(sha256&&) noexcept;
+    sha256& operator=(sha256&&) noexcept;
+    ~sha256();
+
+    sha256& update(std::span<const std::byte> bytes);
+    // The digest of everything since the start or the last finish(); the object is then as new.
+    sha256_digest finish();
+
+    static sha256_digest of(std::span<const std::byte> bytes);
+
+  private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+}  // namespace nerofs::codec
