@@ -1,0 +1,237 @@
+#include "cli/nerofs_command.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "cli/option_values.h"
+#include "cli/text.h"
+
+namespace nerofs::cli {
+namespace {
+
+constexpr flag_spec help_flag{'h', "help", "", "show this help", true};
+constexpr flag_spec version_flag{'V', "version", "", "show the version", true};
+constexpr flag_spec json_flag{0, "json", "", "print JSON"};
+
+constexpr std::array top_flags = {help_flag, version_flag};
+constexpr std::array help_only = {help_flag};
+constexpr std::array umount_table = {flag_spec{'l', "lazy", "", "detach now, end when the last user is gone"},
+                                     help_flag};
+constexpr std::array json_table = {json_flag, help_flag};
+constexpr std::array reattach_table = {flag_spec{0, "all", "", "every device that has lost its processes"}, help_flag};
+constexpr std::array serve_table = {
+    flag_spec{0, "socket", "PATH", "listen on a unix socket"},
+    flag_spec{0, "listen", "HOST:PORT", "listen on TCP; port 0 is any free one"},
+    flag_spec{0, "name", "EXPORT", "the name clients ask for; default: none"},
+    flag_spec{0, "connections", "N", "how many connections at once, 1 to 64"},
+    help_flag,
+};
+
+const std::array<command_info, 9>& commands() {
+    static const std::array<command_info, 9> table = {{
+        {"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
+         "SOURCE is an EROFS image: a file or a block device. Images in a registry (docker://NAME or oci.* options),\n"
+         "objects (s3://BUCKET/KEY or s3.* options) and URLs are understood, but this version can't mount them.\n"
+         "Without a TYPE a local image is mounted by the best way that the kernel has.\n",
+         "  nerofs mount image.erofs /mnt\n"
+         "  nerofs mount -t erofs.nbd -o nosuid,nodev image.erofs /mnt\n"
+         "  nerofs mount -t erofs.nbd -o nbd.connections=2,nbd.timeout=10 image.erofs /mnt\n"},
+        {"umount", "[-l] DIR|DEVICE", "unmount, and end the device that was behind the mount", umount_table,
+         "A device that another mount or mount namespace still uses goes on.\n",
+         "  nerofs umount /mnt\n"
+         "  nerofs umount --lazy /dev/nbd0\n"},
+        {"list", "[--json]", "list the mounts of nerofs", json_table, "",
+         "  nerofs list\n"
+         "  nerofs list --json\n"},
+        {"status", "[MOUNT|DEVICE] [--json]", "show how a mount is served and how it is doing", json_table,
+         "Without an argument it shows all of them.\n",
+         "  nerofs status /mnt\n"
+         "  nerofs status --json\n"},
+        {"reattach", "DEVICE | --all", "serve a device again whose processes died", reattach_table,
+         "A device that is being served is left as it is, and said to be so.\n",
+         "  nerofs reattach /dev/nbd0\n"
+         "  nerofs reattach --all\n"},
+        {"disconnect", "DEVICE", "end a device, even one that is stuck", help_only,
+         "The device is never opened, so this works when opening it would hang. Readers get an I/O error.\n",
+         "  nerofs disconnect /dev/nbd0\n"},
+        {"serve", "SOURCE [--socket PATH] [--listen HOST:PORT] [--name EXPORT] [--connections N]",
+         "serve an image to any NBD client", serve_table,
+         "At least one of --socket and --listen is needed. The export is read-only. NBD has no passwords: who can\n"
+         "connect can read.\n",
+         "  nerofs serve image.erofs --socket /run/image.sock\n"
+         "  nerofs serve image.erofs --listen 127.0.0.1:10809 --name image\n"
+         "  nerofs serve image.erofs --listen '[::1]:10809' --connections 8\n"},
+        {"help", "[COMMAND]", "show help", help_only, "",
+         "  nerofs help\n"
+         "  nerofs help mount\n"},
+        {"version", "", "show the version", help_only, "", "  nerofs version\n"},
+    }};
+    return table;
+}
+
+error usage(std::string text, std::string_view hint = {}) {
+    return make_error(error_kind::usage, std::move(text)).with_hint(hint);
+}
+
+result<const command_info*> find_command(std::string_view name) {
+    std::vector<std::string_view> names;
+    for (const command_info& command : commands()) {
+        if (command.name == name) return &command;
+        names.push_back(command.name);
+    }
+    const std::string near = did_you_mean(name, names);
+    return fail(usage(fmt::format("command {}: not known", quoted(name)), near.empty() ? "see 'nerofs help'" : near));
+}
+
+// The flags of a command by name, and its operands.
+class parsed {
+  public:
+    explicit parsed(scanned_arguments found) : found_(std::move(found)) {}
+
+    bool has(std::string_view name) const { return find(name) != nullptr; }
+    const std::string* find(std::string_view name) const {
+        const std::string* last = nullptr;
+        for (const scanned_flag& flag : found_.flags)
+            if (flag.spec->name == name) last = &flag.value;  // the later counts
+        return last;
+    }
+    std::size_t operands() const { return found_.operands.size(); }
+
+    // The operand, or nothing where none was given. More than one, or an empty one, is an error.
+    result<std::string> at_most_one(std::string_view name) const {
+        if (found_.operands.size() > 1)
+            return fail(usage(name.empty() ? "too many arguments"
+                                           : fmt::format("too many arguments: only {} is wanted", name)));
+        if (found_.operands.empty()) return std::string();
+        if (found_.operands[0].empty()) return fail(usage(fmt::format("argument {}: must not be empty", name)));
+        return found_.operands[0];
+    }
+    result<std::string> exactly_one(std::string_view name) const {
+        if (found_.operands.empty()) return fail(usage(fmt::format("missing argument: {}", name)));
+        return at_most_one(name);
+    }
+    status none() const {
+        if (!found_.operands.empty()) return fail(usage("too many arguments: none is wanted"));
+        return {};
+    }
+
+  private:
+    scanned_arguments found_;
+};
+
+result<nerofs_command> parse_reattach(const parsed& line) {
+    if (line.has("all")) {
+        if (line.operands() > 0) return fail(usage("option '--all': takes no DEVICE"));
+        return nerofs_reattach{};
+    }
+    NEROFS_TRY(std::string device, line.exactly_one("DEVICE or --all"));
+    return nerofs_reattach{std::move(device)};
+}
+
+result<listen_address> parse_listen(std::string_view text) {
+    const std::size_t colon = text.rfind(':');
+    listen_address address;
+    bool sound = colon != std::string_view::npos && colon > 0 && whole_number(text.substr(colon + 1), address.port);
+    if (sound) {
+        std::string_view host = text.substr(0, colon);
+        const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+        if (bracketed) host = host.substr(1, host.size() - 2);
+        // An address with colons needs its brackets: without them the port couldn't be told apart.
+        sound = only(host, is_graphic) && host.find_first_of("[]") == std::string_view::npos &&
+                bracketed == (host.find(':') != std::string_view::npos);
+        address.host = host;
+    }
+    if (!sound)
+        return fail(usage(fmt::format("option '--listen': {} must be HOST:PORT", quoted(text)),
+                          "all addresses are 0.0.0.0:PORT or [::]:PORT"));
+    return address;
+}
+
+result<nerofs_command> parse_serve(const parsed& line) {
+    nerofs_serve serve;
+    NEROFS_TRY(serve.source, line.exactly_one("SOURCE"));
+    if (const std::string* path = line.find("socket")) {
+        if (path->empty()) return fail(usage("option '--socket': must not be empty"));
+        serve.socket = *path;
+    }
+    if (const std::string* text = line.find("listen")) {
+        NEROFS_TRY(serve.listen, parse_listen(*text));
+    }
+    if (serve.socket.empty() && !serve.listen)
+        return fail(usage("missing option: --socket PATH or --listen HOST:PORT"));
+    if (const std::string* name = line.find("name")) {
+        constexpr std::size_t longest_name = 4096;  // the NBD protocol's limit on strings
+        if (name->size() > longest_name) return fail(usage("option '--name': is longer than 4096 bytes"));
+        serve.name = *name;
+    }
+    if (const std::string* text = line.find("connections")) {
+        const complaint why = take_number(*text, 1u, 64u, serve.connections);
+        if (!why.empty()) return fail(usage(fmt::format("option '--connections': {} {}", quoted(*text), why)));
+    }
+    return serve;
+}
+
+result<nerofs_command> parse_help(const parsed& line) {
+    NEROFS_TRY(nerofs_help help, [&]() -> result<nerofs_help> {
+        NEROFS_TRY(std::string topic, line.at_most_one("COMMAND"));
+        return nerofs_help{std::move(topic)};
+    }());
+    if (!help.topic.empty()) NEROFS_CHECK(find_command(help.topic));
+    return help;
+}
+
+result<nerofs_command> parse_arguments(const command_info& command, std::span<const std::string> args) {
+    if (command.name == "mount") {
+        NEROFS_TRY(mount_command mount, parse_nerofs_mount(args));
+        if (mount.action == mount_action::help) return nerofs_help{"mount"};
+        return mount;
+    }
+    NEROFS_TRY(scanned_arguments found, scan_arguments(args, command.flags));
+    const parsed line(std::move(found));
+    if (line.has("help")) return nerofs_help{std::string(command.name)};
+    if (command.name == "umount") {
+        NEROFS_TRY(std::string target, line.exactly_one("DIR or DEVICE"));
+        return nerofs_umount{std::move(target), line.has("lazy")};
+    }
+    if (command.name == "status") {
+        NEROFS_TRY(std::string target, line.at_most_one("MOUNT or DEVICE"));
+        return nerofs_status{std::move(target), line.has("json")};
+    }
+    if (command.name == "reattach") return parse_reattach(line);
+    if (command.name == "disconnect") {
+        NEROFS_TRY(std::string device, line.exactly_one("DEVICE"));
+        return nerofs_disconnect{std::move(device)};
+    }
+    if (command.name == "serve") return parse_serve(line);
+    if (command.name == "help") return parse_help(line);
+    NEROFS_CHECK(line.none());
+    if (command.name == "list") return nerofs_list{line.has("json")};
+    return nerofs_version{};
+}
+
+}  // namespace
+
+result<nerofs_command> parse_nerofs_command(std::span<const std::string> args) {
+    if (args.empty()) return fail(usage("missing command", "see 'nerofs help'"));
+    if (args[0].starts_with('-')) {
+        NEROFS_TRY(const scanned_arguments found, scan_arguments(args.first(1), top_flags));
+        if (found.flags.empty()) return fail(usage("missing command", "see 'nerofs help'"));  // "--" or "-"
+        if (found.flags[0].spec->letter == 'V') return nerofs_version{};
+        return nerofs_help{};
+    }
+    NEROFS_TRY(const command_info* command, find_command(args[0]));
+    auto parsed_command = parse_arguments(*command, args.subspan(1));
+    if (!parsed_command && parsed_command.error().hint.empty())
+        return fail(std::move(parsed_command).error().with_hint(fmt::format("see 'nerofs help {}'", command->name)));
+    return parsed_command;
+}
+
+std::span<const command_info> nerofs_commands() {
+    return commands();
+}
+
+}  // namespace nerofs::cli
