@@ -110,7 +110,7 @@ constexpr std::array option_table = {
         }},
     nerofs_option{{"nbd.connections", "N", "connections to the device, 1 to 64"},
                   false,
-                  [](mount_options& o, std::string_view v) { return take_number(v, 1u, 64u, o.nbd.connections); }},
+                  [](mount_options& o, std::string_view v) { return take_number(v, 1, 64, o.nbd.connections); }},
     nerofs_option{{"nbd.timeout", "SECONDS", "how long the kernel waits for one answer"},
                   false,
                   [](mount_options& o, std::string_view v) { return take_seconds(v, 1, most_timeout, o.nbd.timeout); }},

@@ -169,7 +169,7 @@ result<nerofs_command> parse_serve(const parsed& line) {
         serve.name = *name;
     }
     if (const std::string* text = line.find("connections")) {
-        const complaint why = take_number(*text, 1u, 64u, serve.connections);
+        const complaint why = take_number(*text, 1, 64, serve.connections);
         if (!why.empty()) return fail(usage(fmt::format("option '--connections': {} {}", quoted(*text), why)));
     }
     return serve;

@@ -1,5 +1,7 @@
 #include "cli/option_values.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -16,6 +18,14 @@ bool is_region_letter(char c) {
 }
 
 }  // namespace
+
+complaint take_number(std::string_view value, unsigned least, unsigned most, std::optional<unsigned>& into) {
+    unsigned number = 0;
+    if (!whole_number(value, number) || number < least || number > most)
+        return fmt::format("must be {} to {}", least, most);
+    into = number;
+    return {};
+}
 
 complaint take_seconds(std::string_view value, unsigned least, unsigned most,
                        std::optional<std::chrono::seconds>& into) {

@@ -2,8 +2,6 @@
 // mount_options.cpp; the numbers also elsewhere in this folder.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <charconv>
 #include <chrono>
 #include <initializer_list>
@@ -27,15 +25,6 @@ bool whole_number(std::string_view text, T& number) {
     return failed == std::errc() && end == text.data() + text.size();
 }
 
-template <class T>
-complaint take_number(std::string_view value, T least, T most, std::optional<T>& into) {
-    T number{};
-    if (!whole_number(value, number) || number < least || number > most)
-        return fmt::format("must be {} to {}", least, most);
-    into = number;
-    return {};
-}
-
 // One of a few words.
 template <class T>
 complaint take_word(std::string_view value, std::initializer_list<std::pair<std::string_view, T>> words, T& into) {
@@ -46,9 +35,9 @@ complaint take_word(std::string_view value, std::initializer_list<std::pair<std:
             return {};
         }
         const bool last = word == (words.end() - 1)->first;
-        known += fmt::format("{}{}", known.empty() ? "" : last ? " or " : ", ", word);
+        known.append(known.empty() ? "" : last ? " or " : ", ").append(word);
     }
-    return fmt::format("must be {}", known);
+    return "must be " + known;
 }
 
 template <class T>
@@ -60,6 +49,7 @@ complaint take_word(std::string_view value, std::initializer_list<std::pair<std:
     return why;
 }
 
+complaint take_number(std::string_view value, unsigned least, unsigned most, std::optional<unsigned>& into);
 complaint take_seconds(std::string_view value, unsigned least, unsigned most,
                        std::optional<std::chrono::seconds>& into);
 complaint take_text(std::string_view value, std::string& into);  // anything but nothing

@@ -1,0 +1,20 @@
+# nerofs_fuzz(<name> DEPS <folder>...)
+# fuzz/<name>.cpp defines LLVMFuzzerTestOneInput. With NEROFS_FUZZ (clang) it becomes the libFuzzer program fuzz_<name>.
+# Otherwise it becomes corpus_<name>, an ordinary test of any compiler and sanitizer: every file below
+# fuzz/corpus/<name>/ goes through it once, so that what a fuzzer has found stays found.
+function(nerofs_fuzz name)
+    cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+    list(TRANSFORM ARG_DEPS REPLACE "/" "_")
+    list(TRANSFORM ARG_DEPS PREPEND nerofs_)
+    set(target_source ${CMAKE_SOURCE_DIR}/fuzz/${name}.cpp)
+    if(NEROFS_FUZZ)
+        add_executable(fuzz_${name} ${target_source})
+        target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+        target_link_libraries(fuzz_${name} PRIVATE ${ARG_DEPS})
+    else()
+        add_executable(corpus_${name} ${target_source} ${CMAKE_SOURCE_DIR}/tests/support/fuzz_main.cpp)
+        target_link_libraries(corpus_${name} PRIVATE ${ARG_DEPS})
+        add_test(NAME corpus_${name} COMMAND corpus_${name} ${CMAKE_SOURCE_DIR}/fuzz/corpus/${name})
+        set_tests_properties(corpus_${name} PROPERTIES LABELS "unit;corpus" TIMEOUT 300)
+    endif()
+endfunction()
