@@ -29,7 +29,7 @@ struct packet {
 class channel {
   public:
     static constexpr std::size_t max_packet_bytes = 65536;
-    static constexpr std::size_t max_packet_fds = 64;
+    static constexpr std::size_t max_packet_fds = 160;
 
     channel() = default;
     explicit channel(unique_fd socket) : socket_(std::move(socket)) {}

@@ -1,0 +1,65 @@
+// What the keeper and the server say to each other (os/channel packets, base/wire encoding). Both are ours and of one
+// build, but each still checks what it reads: the other may be dying.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "os/channel.h"
+#include "serve/connection.h"
+
+namespace nerofs::serve {
+
+enum class message : std::uint8_t {
+    // keeper to server
+    setup = 1,           // server_setup; the first message
+    replace_socket = 2,  // {index} and a socket: forget what was in flight on it, serve the new one
+    ping = 3,
+    adopt = 4,  // a new keeper, on the control socket of a server without one: answered with `setup`
+    // server to keeper
+    ready = 16,
+    connection_ended = 17,  // {index, connection_end}
+    pong = 18,
+    // whoever accepts on a mount's control socket says first who it is: {role}
+    hello = 32,
+};
+
+enum class role : std::uint8_t { keeper = 1, server = 2 };
+
+inline constexpr std::uint32_t max_connections = 64;
+
+// All that a server needs to serve, descriptors included. Also what a server without a keeper hands to its new one.
+struct server_setup {
+    struct piece {  // a segment of the image map whose file is files[file]
+        std::uint64_t device_offset = 0;
+        std::uint64_t length = 0;
+        std::uint32_t file = 0;
+        std::uint64_t file_offset = 0;
+    };
+    std::uint32_t connections = 0;  // the journal's; with listeners: how many clients at once
+    std::uint32_t block_size = 512;
+    std::string export_name;  // for clients that ask for one by name
+    std::vector<piece> pieces;
+
+    unique_fd journal;                 // sealed memory of journal_bytes(connections), or none with listeners
+    unique_fd control;                 // the mount's listening control socket, used once the keeper is gone
+    std::vector<unique_fd> files;      // readable
+    std::vector<unique_fd> sockets;    // one for each connection: already speaking to the kernel
+    std::vector<unique_fd> listeners;  // or sockets that accept NBD clients, which begin with the handshake
+    std::vector<unique_fd> kept;       // only kept open, so that they outlive the keeper
+
+    result<image_map> make_map() const;
+};
+
+status send_setup(const os::channel& to, const server_setup& setup);
+result<server_setup> decode_setup(os::packet packet);
+
+status send_simple(const os::channel& to, message type);
+status send_hello(const os::channel& to, role who);
+status send_connection_ended(const os::channel& to, std::uint32_t index, connection_end how);
+status send_replacement(const os::channel& to, std::uint32_t index, fd_ref socket);
+
+}  // namespace nerofs::serve
