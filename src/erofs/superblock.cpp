@@ -255,9 +255,14 @@ std::string with_commas(std::uint64_t number) {
     return text;
 }
 
+bool has_magic(std::span<const std::byte> first_bytes) {
+    const auto magic = load<le32>(first_bytes, superblock_offset);
+    return magic && *magic == superblock_magic;
+}
+
 std::uint64_t superblock_wants(std::span<const std::byte> first_bytes) {
     const auto raw = load<superblock>(first_bytes, superblock_offset);
-    if (!raw || raw->magic != superblock_magic) return superblock_end;
+    if (!raw || !has_magic(first_bytes)) return superblock_end;
     return wanted_bytes(*raw);
 }
 
@@ -274,8 +279,8 @@ result<superblock_info> check_superblock(std::span<const std::byte> first_bytes,
                     fmt::format("the superblock can't be checked with the first {} bytes, it takes {}",
                                 with_commas(first_bytes.size()), with_commas(wants)));
     }
+    if (!has_magic(first_bytes)) return corrupt("not an EROFS image (no magic at byte 1024)");
     const superblock raw = *load<superblock>(first_bytes, superblock_offset);
-    if (raw.magic != superblock_magic) return corrupt("not an EROFS image (no magic at byte 1024)");
     NEROFS_CHECK(check_geometry(raw, first_bytes, available_bytes));
     NEROFS_CHECK(check_features(raw));
 

@@ -76,6 +76,9 @@ struct superblock_info {
     kernel_need first_kernel() const;
 };
 
+// Whether an EROFS superblock starts where it must, whatever it then says. False for fewer than 1028 bytes.
+bool has_magic(std::span<const std::byte> first_bytes);
+
 // How many bytes from the image's start check_superblock() wants, as far as `first_bytes` tell: more when more are
 // given, at most some 17 MiB by the formats' field widths. Never less than 1152.
 std::uint64_t superblock_wants(std::span<const std::byte> first_bytes);
