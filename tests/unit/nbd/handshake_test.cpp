@@ -73,7 +73,7 @@ talk converse_in_pieces(const export_info& exported, const bytes& input, std::si
 // The whole input at once; and the same answer whichever way it is cut.
 talk converse(const export_info& exported, const bytes& input) {
     const talk whole = converse_in_pieces(exported, input, input.size());
-    for (const std::size_t piece : {1, 2, 3, 5, 16, 17}) {
+    for (const std::size_t piece : {1u, 2u, 3u, 5u, 16u, 17u}) {
         const talk cut = converse_in_pieces(exported, input, piece);
         EXPECT_EQ(cut.answers, whole.answers) << "in pieces of " << piece;
         EXPECT_EQ(cut.state, whole.state) << "in pieces of " << piece;
@@ -270,7 +270,7 @@ TEST(handshake, export_name_of_an_unknown_export_closes_without_a_word) {
 }
 
 TEST(handshake, abort_is_acknowledged_and_closes_whatever_it_carries) {
-    for (const std::size_t extra : {0, 9}) {
+    for (const std::size_t extra : {0u, 9u}) {
         const talk heard = converse(disk, fixed_no_zeroes + option(abort_, filler(extra)) + wire("00"));
         EXPECT_EQ(heard.answers, acked(abort_));
         expect_closed(heard, close_reason::aborted);
