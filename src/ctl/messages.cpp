@@ -50,7 +50,7 @@ void walk(Fields f, Message& m) {
 template <class Fields, class Message>
 requires std::is_same_v<std::remove_const_t<Message>, attach_answer>
 void walk(Fields f, Message& m) {
-    f& m.device& m.transport& m.note;
+    f& m.device& m.transport& m.note& m.needs;
 }
 
 template <class Fields, class Message>

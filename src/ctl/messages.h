@@ -56,6 +56,7 @@ struct attach_answer {
     std::string device;     // path
     std::string transport;  // "nbd (netlink)", "nbd (ioctl)"
     std::string note;       // one line the user should read, or empty
+    std::string needs;      // what the image needs of the kernel, for the case that the mount fails
 };
 
 struct mount_status {

@@ -66,4 +66,9 @@ result<image_info> receive_info(const os::channel& from, os::deadline until) {
     return fail(error_kind::corrupt, "the fetcher's answer is malformed");
 }
 
+std::string needs_of(const image_info& info) {
+    if (info.kernel_series.empty()) return {};
+    return "Linux " + info.kernel_series + " or later (" + info.kernel_feature + ")";
+}
+
 }  // namespace nerofs::fetch

@@ -20,4 +20,7 @@ status send_error(const os::channel& to, const error& e);
 // The image_info, or the error the fetcher found, or why neither came.
 result<image_info> receive_info(const os::channel& from, os::deadline until);
 
+// "Linux 6.4 or later (blocks smaller than 4096 bytes)": what the image needs of the kernel, or empty.
+std::string needs_of(const image_info& info);
+
 }  // namespace nerofs::fetch

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -34,7 +35,7 @@ result<packet> receive_packet(fd_ref socket, int flags) {
     packet received;
     received.bytes.resize(channel::max_packet_bytes);
     iovec vector{received.bytes.data(), received.bytes.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * channel::max_packet_fds)];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * channel::max_packet_fds) + CMSG_SPACE(sizeof(ucred))];
     msghdr message{};
     message.msg_iov = &vector;
     message.msg_iovlen = 1;
@@ -48,6 +49,11 @@ result<packet> receive_packet(fd_ref socket, int flags) {
         return fail_errno("receive a message");
     }
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS) {
+            ucred sender{};
+            std::memcpy(&sender, CMSG_DATA(c), sizeof sender);
+            received.sender = sender.pid;
+        }
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
         const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         for (std::size_t i = 0; i < count; ++i) {
@@ -124,6 +130,8 @@ result<channel> connect_to(const std::string& path) {
     NEROFS_TRY(const sockaddr_un address, address_of(path));
     unique_fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (!socket) return fail_errno("socket");
+    const int on = 1;
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         error e = errno_error("connect to '" + path + "'");
         if (e.code == ECONNREFUSED) e.kind = error_kind::not_found;
@@ -149,12 +157,15 @@ result<std::pair<unique_fd, unique_fd>> stream_pair() {
     return pair_of(SOCK_STREAM);
 }
 
-status wait_readable(fd_ref fd, deadline until) {
+status wait_readable(std::span<const fd_ref> fds, deadline until) {
     using std::chrono::milliseconds;
+    std::array<pollfd, 4> polled{};
+    const std::size_t count = std::min(fds.size(), polled.size());
+    for (std::size_t i = 0; i < count; ++i) polled[i] = {fds[i].get(), POLLIN, 0};
     for (;;) {
         const auto left = std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now());
-        pollfd one{fd.get(), POLLIN, 0};
-        const int n = ::poll(&one, 1, static_cast<int>(std::clamp<milliseconds::rep>(left.count(), 0, 1 << 30)));
+        const int n =
+            ::poll(polled.data(), count, static_cast<int>(std::clamp<milliseconds::rep>(left.count(), 0, 1 << 30)));
         if (n > 0) return {};
         if (n < 0 && errno != EINTR) return fail_errno("poll");
         if (n == 0 && left.count() <= 0) return fail(error_kind::timeout, "no answer in time", ETIMEDOUT);

@@ -23,6 +23,7 @@ inline deadline in_time(std::chrono::milliseconds from_now) {
 struct packet {
     std::vector<std::byte> bytes;
     std::vector<unique_fd> fds;
+    pid_t sender = 0;  // the sending process, told by the kernel; only on channels made by connect_to
 };
 
 // One end of a SOCK_SEQPACKET unix socket. Not shared between threads without a lock.
@@ -70,7 +71,10 @@ result<peer_credentials> peer_of(const channel& c);
 // A connected pair of AF_UNIX stream sockets (the only kind besides TCP that the NBD driver takes).
 result<std::pair<unique_fd, unique_fd>> stream_pair();
 
-// Waits until the descriptor is readable (or hung up). Kind timeout when the deadline passes.
-status wait_readable(fd_ref fd, deadline until);
+// Waits until one of the descriptors is readable (or hung up); at most 4. Kind timeout when the deadline passes.
+status wait_readable(std::span<const fd_ref> fds, deadline until);
+inline status wait_readable(fd_ref fd, deadline until) {
+    return wait_readable(std::span(&fd, 1), until);
+}
 
 }  // namespace nerofs::os

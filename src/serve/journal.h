@@ -95,7 +95,7 @@ class journal {
         return static_cast<connection_journal*>(memory_)[1 + index];
     }
     std::size_t connections() const { return connections_; }
-    // Forgets what was in flight on a connection: its socket was replaced, the kernel asks again.
+    // Forgets what was in flight on a connection that nobody serves: its socket is replaced, the kernel asks again.
     void reset(std::size_t index) const;
 
   private:

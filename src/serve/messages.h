@@ -16,7 +16,7 @@ namespace nerofs::serve {
 enum class message : std::uint8_t {
     // keeper to server
     setup = 1,           // server_setup; the first message
-    replace_socket = 2,  // {index} and a socket: forget what was in flight on it, serve the new one
+    replace_socket = 2,  // {index} and a socket for an ended connection, whose journal the keeper has reset
     ping = 3,
     adopt = 4,  // a new keeper, on the control socket of a server without one: answered with `setup`
     // server to keeper

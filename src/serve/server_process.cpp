@@ -153,7 +153,6 @@ void server::on_keeper() {
                 log::error("a malformed replacement of a connection was ignored");
                 break;
             }
-            journal_.reset(index);
             start_link(index, std::move(received->fds.front()));
             break;
         }

@@ -3,6 +3,7 @@
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 
 namespace nerofs::os {
@@ -18,9 +19,9 @@ result<uevents> uevents::open() {
     return uevents(std::move(socket));
 }
 
-status uevents::wait_until(const std::function<bool()>& check, deadline until) const {
+status uevents::wait_until(const std::function<bool()>& check, fd_ref also, deadline until) const {
     while (!check()) {
-        NEROFS_CHECK(wait_readable(socket_, until));
+        NEROFS_CHECK(wait_readable(std::array{fd_ref(socket_), also}, until));
         char event[8192];
         // Drained before the next look: what they say doesn't matter, and an overrun (ENOBUFS) is a reason to look,
         // too.

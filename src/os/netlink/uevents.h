@@ -16,9 +16,10 @@ class uevents {
     // From now on events are queued.
     static result<uevents> open();
 
-    // Calls `check` now and after each event until it returns true; the condition is read from sysfs by the caller, an
-    // event only says that it is worth looking again. Kind timeout when the deadline passes.
-    status wait_until(const std::function<bool()>& check, deadline until) const;
+    // Calls `check` now and after each event, and whenever `also` becomes readable, until it returns true; the
+    // condition is read from sysfs by the caller, an event only says that it is worth looking again. Kind timeout when
+    // the deadline passes.
+    status wait_until(const std::function<bool()>& check, fd_ref also, deadline until) const;
 
   private:
     explicit uevents(unique_fd socket) : socket_(std::move(socket)) {}

@@ -1,0 +1,195 @@
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <charconv>
+#include <filesystem>
+
+#include "cli/source_spec.h"
+#include "commands/actions.h"
+#include "fetch/messages.h"
+#include "mount/children.h"
+#include "mount/front.h"
+#include "mount/local.h"
+#include "os/files.h"
+#include "os/mounts.h"
+
+namespace nerofs::commands {
+namespace {
+
+cli::local_entry look_at(const std::string& source) {
+    struct stat found {};
+    if (::stat(source.c_str(), &found) != 0) return cli::local_entry::none;
+    if (S_ISBLK(found.st_mode)) return cli::local_entry::block_device;
+    return S_ISREG(found.st_mode) ? cli::local_entry::file : cli::local_entry::other;
+}
+
+// Enters the mount namespace of -N (a path or a process id) for good: what follows is only the mount itself.
+status enter_namespace(const std::string& name) {
+    if (name.empty()) return {};
+    const bool is_pid = name.find_first_not_of("0123456789") == std::string::npos;
+    NEROFS_TRY(const unique_fd space, os::open_file(is_pid ? "/proc/" + name + "/ns/mnt" : name, O_RDONLY));
+    if (::setns(space.get(), CLONE_NEWNS) != 0) return fail_errno("enter the mount namespace '" + name + "'");
+    return {};
+}
+
+// Options that a server of ours carries out itself are taken out of the kernel's.
+struct image_options {
+    std::uint64_t fs_offset = 0;
+    bool extra_devices = false;
+    std::string data_without_offset;
+};
+
+result<image_options> image_options_of(const std::string& data) {
+    image_options found;
+    std::string_view rest = data;
+    while (!rest.empty()) {
+        // Values in double quotes may hold commas.
+        std::size_t end = 0;
+        for (bool quoted = false; end < rest.size() && (quoted || rest[end] != ','); ++end)
+            if (rest[end] == '"') quoted = !quoted;
+        const std::string_view option = rest.substr(0, end);
+        rest.remove_prefix(std::min(rest.size(), end + 1));
+        constexpr std::string_view offset = "fsoffset=";
+        if (option.starts_with("device=")) found.extra_devices = true;
+        if (option.starts_with(offset)) {
+            const char* const last = option.data() + option.size();
+            const auto [stop, code] = std::from_chars(option.data() + offset.size(), last, found.fs_offset);
+            if (code != std::errc() || stop != last)
+                return fail(error_kind::usage, "option '" + std::string(option) + "': must be a number of bytes");
+            continue;
+        }
+        if (!found.data_without_offset.empty()) found.data_without_offset += ',';
+        found.data_without_offset += option;
+    }
+    return found;
+}
+
+ctl::nbd_settings settings_of(const cli::nbd_options& options) {
+    ctl::nbd_settings settings;
+    switch (options.method) {
+        case cli::nbd_method::automatic:
+            settings.method = ctl::attach_method::automatic;
+            break;
+        case cli::nbd_method::netlink:
+            settings.method = ctl::attach_method::netlink;
+            break;
+        case cli::nbd_method::ioctl:
+            settings.method = ctl::attach_method::ioctl;
+            break;
+    }
+    settings.connections = options.connections.value_or(0);
+    settings.timeout = options.timeout.value_or(settings.timeout);
+    settings.dead_timeout = options.dead_timeout.value_or(settings.dead_timeout);
+    return settings;
+}
+
+class mounting {
+  public:
+    mounting(const cli::mount_command& command, const environment& env) : command_(command), env_(env) {}
+
+    status run() {
+        if ((command_.options.flags & (MS_REMOUNT | MS_BIND | MS_MOVE)) != 0) return change_existing();
+        NEROFS_TRY(const cli::source_spec spec,
+                   cli::classify_source(command_.source, command_.options, look_at(command_.source)));
+        if (!std::holds_alternative<cli::local_source>(spec))
+            return fail(cli::not_supported_yet(spec, command_.options));
+        NEROFS_CHECK(check_target());
+        NEROFS_TRY(source_, mount::open_source(command_.source));
+        NEROFS_TRY(image_, image_options_of(command_.options.data));
+        status done = fail(error_kind::unsupported,
+                           "-t erofs." + std::string(cli::to_string(command_.via)) + " is not supported yet");
+        switch (command_.via) {
+            case cli::transport::automatic:
+            case cli::transport::local:
+                done = by_kernel();
+                break;
+            case cli::transport::nbd:
+                if (command_.options.loop)
+                    return fail(error_kind::usage, "-o loop and -t erofs.nbd exclude each other");
+                done = by_nbd();
+                break;
+            default:
+                return done;
+        }
+        NEROFS_CHECK(done);
+        if (command_.options.propagation != 0 && !command_.fake)
+            NEROFS_CHECK(os::mount("none", command_.target, "", command_.options.propagation, ""));
+        return {};
+    }
+
+  private:
+    // Remount, bind and move are the kernel's alone: no source is opened, no device attached.
+    status change_existing() const {
+        if (command_.fake) return {};
+        NEROFS_CHECK(enter_namespace(command_.mount_namespace));
+        return os::mount(command_.source, command_.target, "erofs", command_.options.flags, command_.options.data);
+    }
+
+    status check_target() const {
+        struct stat found {};
+        if (!command_.mount_namespace.empty()) return {};  // it is another namespace's
+        if (::stat(command_.target.c_str(), &found) != 0)
+            return fail(errno_error("mount point '" + command_.target + "'"));
+        if (!S_ISDIR(found.st_mode)) return fail(errno_error(ENOTDIR, "mount point '" + command_.target + "'"));
+        return {};
+    }
+
+    status by_kernel() {
+        // Looked at by an unprivileged process first. What it doesn't know the kernel may.
+        const auto info = mount::check_image(source_.file, {image_.fs_offset, image_.extra_devices});
+        if (!info && info.error().kind != error_kind::unsupported) return fail(info.error());
+        if (command_.fake) return {};
+        NEROFS_CHECK(enter_namespace(command_.mount_namespace));
+        NEROFS_TRY(const std::string how,
+                   mount::mount_local(source_, {command_.target, command_.options.flags, command_.options.data},
+                                      command_.options.loop, info ? fetch::needs_of(*info) : ""));
+        say("mounted '" + source_.path + "' on '" + command_.target + "': " + how);
+        return {};
+    }
+
+    status by_nbd() {
+        if (command_.fake) return {};
+        ctl::attach_request request;
+        request.source = command_.source;
+        request.path = source_.path;
+        request.target = std::filesystem::absolute(command_.target).lexically_normal().string();
+        request.fs_offset = image_.fs_offset;
+        request.extra_devices = image_.extra_devices;
+        request.nbd = settings_of(command_.options.nbd);
+        NEROFS_TRY(mount::attachment device, mount::attachment::start(request, source_.file));
+        status done = enter_namespace(command_.mount_namespace);
+        if (done)
+            done = mount::mount_erofs(device.device().device,
+                                      {command_.target, command_.options.flags, image_.data_without_offset},
+                                      device.device().needs);
+        if (!done) {
+            device.undo();
+            return done;
+        }
+        if (!device.device().note.empty()) std::fprintf(env_.err, "nerofs: note: %s\n", device.device().note.c_str());
+        say("mounted '" + source_.path + "' on '" + command_.target + "': " + device.device().transport + ", " +
+            device.device().device);
+        return device.mounted(request.target);
+    }
+
+    void say(const std::string& line) const {
+        if (command_.verbose) std::fprintf(env_.out, "nerofs: %s\n", line.c_str());
+    }
+
+    const cli::mount_command& command_;
+    const environment& env_;
+    mount::opened_source source_;
+    image_options image_;
+};
+
+}  // namespace
+
+status do_mount(const cli::mount_command& command, const environment& env) {
+    auto done = mounting(command, env).run();
+    if (!done) return fail(std::move(done).error().in("cannot mount '" + command.source + "'"));
+    return {};
+}
+
+}  // namespace nerofs::commands

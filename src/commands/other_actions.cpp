@@ -1,0 +1,92 @@
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+
+#include "commands/actions.h"
+#include "mount/front.h"
+#include "mount/inventory.h"
+#include "mount/keeper/nbd_device.h"
+#include "mount/unmount.h"
+#include "os/files.h"
+
+namespace nerofs::commands {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto disconnect_time = 15s;
+
+}  // namespace
+
+status do_unmount(const std::string& target, int flags, const std::string& mount_namespace, const environment& env) {
+    if (!mount_namespace.empty()) {
+        const bool is_pid = mount_namespace.find_first_not_of("0123456789") == std::string::npos;
+        NEROFS_TRY(const unique_fd space,
+                   os::open_file(is_pid ? "/proc/" + mount_namespace + "/ns/mnt" : mount_namespace, O_RDONLY));
+        if (::setns(space.get(), CLONE_NEWNS) != 0)
+            return fail_errno("enter the mount namespace '" + mount_namespace + "'");
+    }
+    auto done = mount::unmount(env.directory, target, flags);
+    if (!done) return fail(std::move(done).error().in("cannot unmount '" + target + "'"));
+    return {};
+}
+
+status do_reattach(const std::string& device, const environment& env) {
+    const auto run = [&]() -> status {
+        NEROFS_TRY(const int index, mount::nbd_index_of(device));
+        const mount::nbd_state state = mount::nbd_state_of(index);
+        if (!state.exists) return fail(errno_error(ENODEV, "there is no such device"));
+        NEROFS_TRY(const std::string record, mount::record_of_device(env.directory, index));
+        NEROFS_TRY(const ctl::attach_answer answer, mount::reattach(record, index));
+        std::fprintf(env.out, "%s is served again%s%s\n", answer.device.c_str(), answer.note.empty() ? "" : ": ",
+                     answer.note.c_str());
+        return {};
+    };
+    auto done = run();
+    if (!done) return fail(std::move(done).error().in("cannot reattach '" + device + "'"));
+    return {};
+}
+
+status do_reattach_all(const environment& env) {
+    std::size_t failed = 0;
+    std::size_t found = 0;
+    for (const mount::inventory_entry& entry : mount::take_inventory(env.directory)) {
+        if (entry.kept_by != mount::caretaker::nobody && entry.kept_by != mount::caretaker::server_only) continue;
+        const auto r = env.directory.load(env.directory.record_path(entry.status.id));
+        const auto index = r ? mount::nbd_with_backend(r->backend) : std::nullopt;
+        if (!index) continue;  // its device is gone: the next attach removes the record
+        ++found;
+        if (const status done = do_reattach("/dev/nbd" + std::to_string(*index), env); !done) {
+            report(env, "nerofs", done.error());
+            ++failed;
+        }
+    }
+    if (failed == 0) return {};
+    return fail(error_kind::permanent,
+                std::to_string(failed) + " of " + std::to_string(found) + " devices could not be reattached");
+}
+
+status do_disconnect(const std::string& device, const environment& env) {
+    const auto run = [&]() -> status {
+        NEROFS_TRY(const int index, mount::nbd_index_of(device));
+        const mount::nbd_state state = mount::nbd_state_of(index);
+        if (!state.exists) return fail(errno_error(ENODEV, "there is no such device"));
+        if (!state.connected) return fail(error_kind::usage, "it is not connected", ENOTCONN);
+        // Its keeper does it best, and is the only one who can where netlink can't be used.
+        const auto control = mount::control_path_of(env.directory, index);
+        if (auto keeper = control ? mount::connect_keeper(*control) : fail(control.error())) {
+            NEROFS_CHECK(ctl::send_simple(*keeper, ctl::message::disconnect));
+            NEROFS_TRY(const os::packet done,
+                       ctl::receive_answer(*keeper, ctl::message::done, os::in_time(disconnect_time)));
+            (void)keeper->receive(os::in_time(disconnect_time));
+            return {};
+        }
+        return mount::disconnect_by_netlink(index);
+    };
+    auto done = run();
+    if (!done) return fail(std::move(done).error().in("cannot disconnect '" + device + "'"));
+    env.directory.collect_garbage();
+    return {};
+}
+
+}  // namespace nerofs::commands

@@ -1,0 +1,154 @@
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "commands/actions.h"
+#include "mount/inventory.h"
+
+namespace nerofs::commands {
+namespace {
+
+using mount::caretaker;
+using mount::inventory_entry;
+
+std::string_view state_of(const inventory_entry& entry) {
+    switch (entry.kept_by) {
+        case caretaker::keeper:
+            return "served";
+        case caretaker::server_only:
+            return "served, its keeper is gone";
+        case caretaker::nobody:
+            return "not served";
+        case caretaker::kernel:
+            return "mounted";
+    }
+    return "";
+}
+
+// The first mount point of this namespace, else where it was mounted first.
+std::string place_of(const inventory_entry& entry) {
+    return entry.mount_points.empty() ? entry.status.target : entry.mount_points.front();
+}
+
+// Names come from users and from disk; control characters would garble a terminal.
+std::string printable(std::string_view text) {
+    std::string out;
+    for (const char c : text)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+            out += fmt::format("\\{:03o}", static_cast<unsigned>(c));
+        else
+            out += c;
+    return out;
+}
+
+std::string size_text(std::uint64_t bytes) {
+    constexpr std::uint64_t mib = 1 << 20;
+    if (bytes < 10 * mib) return fmt::format("{} KiB", (bytes + 1023) / 1024);
+    return fmt::format("{} MiB", (bytes + mib - 1) / mib);
+}
+
+nlohmann::json json_of(const inventory_entry& entry) {
+    const ctl::mount_status& s = entry.status;
+    nlohmann::json j = {{"source", s.source},
+                        {"transport", s.transport},
+                        {"state", state_of(entry)},
+                        {"mount_points", entry.mount_points},
+                        {"target", place_of(entry)}};
+    if (!s.device.empty()) j["device"] = s.device;
+    if (entry.kept_by == caretaker::kernel) return j;
+    j["id"] = s.id;
+    j["size_bytes"] = s.size_bytes;
+    j["block_size"] = s.block_size;
+    j["connections"] = s.connections;
+    j["attached_at"] = s.attached_at;
+    if (entry.kept_by != caretaker::keeper) return j;
+    j["live_connections"] = s.live_connections;
+    j["keeper_pid"] = s.keeper_pid;
+    j["server_pid"] = s.server_pid;
+    j["server_restarts"] = s.server_restarts;
+    j["requests"] = s.requests;
+    j["reply_bytes"] = s.reply_bytes;
+    j["errors"] = s.errors;
+    j["takeovers"] = s.takeovers;
+    return j;
+}
+
+void print(const environment& env, const std::string& text) {
+    std::fputs(text.c_str(), env.out);
+}
+
+void print_json(const environment& env, const std::vector<inventory_entry>& entries) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const inventory_entry& entry : entries) list.push_back(json_of(entry));
+    // Names need not be UTF-8; JSON must be.
+    print(env, list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void print_details(const environment& env, const inventory_entry& entry) {
+    const ctl::mount_status& s = entry.status;
+    std::string text = printable(place_of(entry)) + "\n";
+    const auto line = [&text](std::string_view name, const std::string& value) {
+        text += fmt::format("  {:<12} {}\n", name, value);
+    };
+    line("source", printable(s.source));
+    line("transport", s.transport + (s.device.empty() ? "" : ", " + s.device));
+    line("state", std::string(state_of(entry)));
+    for (std::size_t i = 1; i < entry.mount_points.size(); ++i) line("also on", printable(entry.mount_points[i]));
+    if (entry.kept_by != caretaker::kernel) {
+        line("size", fmt::format("{} ({} bytes, blocks of {})", size_text(s.size_bytes), s.size_bytes, s.block_size));
+        line("since", fmt::format("{:%Y-%m-%d %H:%M:%S}", fmt::localtime(static_cast<std::time_t>(s.attached_at))));
+    }
+    if (entry.kept_by == caretaker::keeper) {
+        line("connections", fmt::format("{} of {} live", s.live_connections, s.connections));
+        line("processes",
+             fmt::format("keeper {}, server {} (restarted {} times)", s.keeper_pid, s.server_pid, s.server_restarts));
+        line("requests", fmt::format("{}, {} sent, {} errors, {} taken over", s.requests, size_text(s.reply_bytes),
+                                     s.errors, s.takeovers));
+    } else if (entry.kept_by != caretaker::kernel) {
+        line("hint", "nerofs reattach " + s.device);
+    }
+    print(env, text);
+}
+
+}  // namespace
+
+status do_list(bool json, const environment& env) {
+    const auto entries = mount::take_inventory(env.directory);
+    if (json) {
+        print_json(env, entries);
+        return {};
+    }
+    if (entries.empty()) return {};
+    print(env, fmt::format("{:<12} {:<14} {:<10} {:<28} {}\n", "DEVICE", "TRANSPORT", "STATE", "MOUNT", "SOURCE"));
+    for (const inventory_entry& entry : entries) {
+        const std::string_view state = entry.kept_by == caretaker::server_only ? "no keeper" : state_of(entry);
+        print(env,
+              fmt::format("{:<12} {:<14} {:<10} {:<28} {}\n", entry.status.device.empty() ? "-" : entry.status.device,
+                          entry.status.transport, state, printable(place_of(entry)), printable(entry.status.source)));
+    }
+    return {};
+}
+
+status do_status(const std::string& target, bool json, const environment& env) {
+    auto entries = mount::take_inventory(env.directory);
+    if (!target.empty()) {
+        std::string path = std::filesystem::absolute(target).lexically_normal().string();
+        if (path.size() > 1 && path.back() == '/') path.pop_back();
+        std::erase_if(entries, [&](const inventory_entry& entry) {
+            return entry.status.device != path && entry.status.target != path && entry.status.id != target &&
+                   std::find(entry.mount_points.begin(), entry.mount_points.end(), path) == entry.mount_points.end();
+        });
+        if (entries.empty())
+            return fail(error_kind::not_found, "'" + target + "' is neither mounted nor attached", ENOENT);
+    }
+    if (json)
+        print_json(env, entries);
+    else
+        for (const inventory_entry& entry : entries) print_details(env, entry);
+    return {};
+}
+
+}  // namespace nerofs::commands

@@ -1,0 +1,34 @@
+// The processes that a keeper starts: where their programs lie, as whom they run, what they are told.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "base/result.h"
+#include "fetch/local_check.h"
+#include "fetch/messages.h"
+#include "os/channel.h"
+#include "os/process.h"
+#include "serve/messages.h"
+
+namespace nerofs::mount {
+
+struct child {
+    os::process process;
+    os::channel channel;  // our end
+};
+
+// The directory of nerofs-keeper, nerofs-server and nerofs-fetcher: beside this program (a build tree), else the
+// installed one.
+std::string helper_directory();
+
+// Starts a helper as the unprivileged user, its channel as descriptor 3.
+result<child> start_helper(const std::string& name, bool lockable_memory);
+
+// A server that has read its set-up and serves. Starts up to three; the error tells how they ended.
+result<child> start_server(const serve::server_setup& setup);
+
+// Has the image checked by a fetcher, which is gone afterwards; one that dies is started again, at most twice.
+result<fetch::image_info> check_image(fd_ref image, const fetch::check_request& request);
+
+}  // namespace nerofs::mount

@@ -1,0 +1,47 @@
+// What a command does to get an image attached: starts a keeper and talks to it until the mount is made or undone.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "ctl/messages.h"
+#include "os/channel.h"
+
+namespace nerofs::mount {
+
+// The one place where a source is opened: for reading, in the caller's directory, namespace and with its rights.
+struct opened_source {
+    unique_fd file;
+    std::string path;  // absolute, symbolic links resolved
+    bool block_device = false;
+};
+// Never waits for a writer of a fifo. Kind usage if it is neither a regular file nor a block device.
+result<opened_source> open_source(const std::string& path);
+
+// A device that a keeper has attached for us and that isn't mounted yet. If this object or process goes before
+// mounted(), the keeper undoes the attach.
+class attachment {
+  public:
+    // Blocks until the device is ready or the attach has failed, with the keeper's error.
+    static result<attachment> start(const ctl::attach_request& request, fd_ref image);
+
+    const ctl::attach_answer& device() const { return answer_; }
+
+    // The device is mounted there: from now on it lives as long as the mount.
+    status mounted(const std::string& mount_point);
+    // The mount failed: returns when the device, its processes and its record are gone.
+    void undo();
+
+  private:
+    attachment(os::channel keeper, ctl::attach_answer answer)
+        : keeper_(std::move(keeper)), answer_(std::move(answer)) {}
+
+    os::channel keeper_;
+    ctl::attach_answer answer_;
+};
+
+// Starts a keeper that goes on with a device of an earlier one. `index` is -1 where the record knows it.
+result<ctl::attach_answer> reattach(const std::string& record_path, int index);
+
+}  // namespace nerofs::mount

@@ -1,0 +1,602 @@
+#include "mount/keeper/keeper.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <thread>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "os/files.h"
+#include "os/mounts.h"
+
+namespace nerofs::mount {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto request_time = 30s;           // for the front to say what it wants
+constexpr auto answer_time = 5s;             // for a server to hand its descriptors over
+constexpr auto control_time = 1s;            // for a caller at the control socket to ask its question
+constexpr auto ping_time = 2s;               // a server that lives answers at once
+constexpr auto quick_death = 500ms;          // a server that lived shorter than this may be dying of what it was asked
+constexpr auto most_delay = 2000ms;          // between restarts, and between replacements of a connection
+constexpr unsigned most_quick_deaths = 20;   // in a row: then the device is given up, and its readers get EIO
+constexpr unsigned default_connections = 8;  // at most, and no more than there are CPUs
+
+result<image_identity> identity_of(fd_ref image, const fetch::image_info& info) {
+    struct stat found {};
+    if (::fstat(image.get(), &found) != 0) return fail_errno("stat");
+    image_identity identity;
+    identity.size_bytes = info.size_bytes;
+    identity.inode = found.st_ino;
+    identity.mtime_ns = found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec;
+    identity.uuid = info.uuid;
+    return identity;
+}
+
+unique_fd duplicate(fd_ref fd) {
+    return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+}
+
+std::chrono::milliseconds next_delay(std::chrono::milliseconds delay) {
+    return std::min<std::chrono::milliseconds>(most_delay, delay == 0ms ? 20ms : delay * 2);
+}
+
+}  // namespace
+
+void keeper::run() {
+    auto wish = front_.receive(os::in_time(request_time));
+    if (!wish) return;
+    wire_reader body(wish->bytes);
+    const auto type = body.get<ctl::message>();
+    status done = fail(error_kind::usage, "an unknown request");
+    if (type == ctl::message::attach) {
+        if (auto request = ctl::decode_attach(body); !request)
+            done = fail(std::move(request).error());
+        else if (wish->fds.size() == 1)
+            done = attach(*request, std::move(wish->fds.front()));
+    } else if (type == ctl::message::reattach) {
+        if (auto request = ctl::decode_reattach(body); !request)
+            done = fail(std::move(request).error());
+        else
+            done = reattach(*request);
+    }
+    if (done) done = watch_everything();
+    if (!done) {
+        undo();
+        (void)ctl::send_failed(front_, done.error());
+        return;
+    }
+    log::set_name("nerofs-keeper[" + device_->name() + "]");
+    log::info("'" + record_.path + "' is attached to " + device_->path() + " by " + device_->transport() +
+              (note_.empty() ? "" : "; " + note_));
+    if (!ctl::send(front_, ctl::encode(ctl::attach_answer{device_->path(), device_->transport(), note_, needs_}))) front_left();
+    fault::point("keeper.attached");
+    if (const status end = loop_.run(); !end) log::error("the keeper's loop failed: " + end.error().message());
+}
+
+// ---- attach ----
+
+status keeper::attach(const ctl::attach_request& request, unique_fd image) {
+    NEROFS_CHECK(directory_.prepare());
+    directory_.collect_garbage();
+    NEROFS_TRY(const fetch::image_info info, check_image(image, {request.fs_offset, request.extra_devices}));
+    fault::point("keeper.checked");
+    NEROFS_CHECK(ensure_nbd_module());
+
+    record_.id = new_id();
+    record_.source = request.source;
+    record_.path = request.path;
+    record_.target = request.target;
+    record_.fs_offset = request.fs_offset;
+    record_.extra_devices = request.extra_devices;
+    record_.timeout = request.nbd.timeout;
+    record_.dead_timeout = request.nbd.dead_timeout;
+    record_.connections = request.nbd.connections;
+    if (record_.connections == 0)
+        record_.connections = std::clamp(std::thread::hardware_concurrency(), 1u, default_connections);
+    NEROFS_TRY(record_.identity, identity_of(image, info));
+    record_.backend = directory_.record_path(record_.id);
+    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
+
+    NEROFS_CHECK(prepare_serving(info, std::move(image)));
+    NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
+    NEROFS_TRY(server_, start_server(setup_now()));
+    server_ready_ = true;
+    server_started_ = std::chrono::steady_clock::now();
+    fault::point("keeper.serving");
+
+    record_.transport = "nbd (netlink)";
+    record_.attached_at = ::time(nullptr);
+    NEROFS_CHECK(directory_.store(record_));
+    fault::point("keeper.recorded");
+    NEROFS_CHECK(connect_device(request.nbd, kernel_ends));
+    fault::point("keeper.connected");
+    record_.transport = device_->transport();
+    record_.index = device_->index();
+    NEROFS_CHECK(directory_.store(record_));
+    tune_queue(device_->index());
+    return {};
+}
+
+status keeper::prepare_serving(const fetch::image_info& info, unique_fd image) {
+    record_.block_size = info.block_size;
+    needs_ = fetch::needs_of(info);
+    pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset});
+    files_.push_back(std::move(image));
+    const std::size_t bytes = serve::journal_bytes(record_.connections);
+    NEROFS_TRY(journal_fd_, os::make_memfd("nerofs-journal", bytes));
+    NEROFS_TRY(journal_memory_, os::mapping::map(journal_fd_, bytes, true));
+    return {};
+}
+
+result<std::vector<unique_fd>> keeper::make_sockets() {
+    std::vector<unique_fd> kernel_ends;
+    connections_.resize(record_.connections);
+    for (connection& c : connections_) {
+        NEROFS_TRY(auto ends, os::stream_pair());
+        c.socket = std::move(ends.first);
+        kernel_ends.push_back(std::move(ends.second));
+    }
+    return kernel_ends;
+}
+
+status keeper::connect_device(const ctl::nbd_settings& wanted, const std::vector<unique_fd>& kernel_ends) {
+    const nbd_parameters parameters{record_.identity.size_bytes, static_cast<std::uint32_t>(record_.block_size),
+                                    record_.timeout, record_.dead_timeout, record_.backend};
+    if (wanted.method != ctl::attach_method::ioctl) {
+        auto device = connect_by_netlink(parameters, kernel_ends);
+        if (device) {
+            device_ = std::move(*device);
+            return {};
+        }
+        const error_kind kind = device.error().kind;
+        const bool unusable =
+            kind == error_kind::unsupported || kind == error_kind::not_found || kind == error_kind::permission;
+        if (wanted.method == ctl::attach_method::netlink || !unusable)
+            return fail(std::move(device).error().in("cannot connect an nbd device"));
+        note_ = "attached by ioctl, without failover of its keeper (" + device.error().text + ")";
+    }
+    NEROFS_TRY(device_, connect_by_ioctl(parameters, kernel_ends));
+    return {};
+}
+
+// Everything that can happen from now on, as events.
+status keeper::watch_everything() {
+    for (connection& c : connections_) c.ended.reset();
+    if (front_) NEROFS_CHECK(loop_.add(front_.fd(), [this] { on_front(); }));
+    NEROFS_CHECK(loop_.add(control_, [this] { on_control(); }));
+    NEROFS_CHECK(loop_.add(server_.channel.fd(), [this] { on_server_message(); }));
+    NEROFS_CHECK(loop_.add(server_.process.pidfd(), [this] { on_server_death(); }));
+    if (const fd_ref ended = device_->ended_event())
+        NEROFS_CHECK(loop_.add(ended, [this] { finish("the device has ended"); }));
+    return {};
+}
+
+// An attach that failed leaves nothing behind; a reattach that failed leaves everything as it was.
+void keeper::undo() {
+    if (!attaching_) {
+        if (server_.process && server_started_ != std::chrono::steady_clock::time_point()) {  // ours, not adopted
+            server_.process.kill(SIGKILL);
+            server_.process.reap();
+        }
+        return;
+    }
+    if (device_) (void)device_->disconnect();
+    end_serving();
+    if (!record_.id.empty()) directory_.erase(record_.id);
+}
+
+void keeper::end_serving() {
+    for (connection& c : connections_)
+        if (c.socket) ::shutdown(c.socket.get(), SHUT_RDWR);
+    device_.reset();  // ioctl: waits for DO_IT, which ends with its sockets
+    if (!server_.process) return;
+    loop_.remove(server_.process.pidfd());
+    server_.process.kill(SIGKILL);
+    server_.process.reap();
+}
+
+// ---- the front ----
+
+void keeper::on_front() {
+    const auto packet = front_.receive_now();
+    if (!packet) {
+        if (packet.error().kind != error_kind::retryable) front_left();
+        return;
+    }
+    wire_reader body(packet->bytes);
+    switch (body.get<ctl::message>()) {
+        case ctl::message::mounted: {
+            const std::string target = body.text();
+            on_mounted(target, packet->fds.empty() ? fd_ref() : fd_ref(packet->fds.front()));
+            (void)ctl::send_simple(front_, ctl::message::done);
+            loop_.remove(front_.fd());
+            front_.close();
+            break;
+        }
+        case ctl::message::mount_failed:
+            loop_.remove(front_.fd());
+            ending_ = true;
+            undo();
+            (void)ctl::send_simple(front_, ctl::message::done);
+            loop_.stop();
+            break;
+        default:
+            break;
+    }
+}
+
+void keeper::on_mounted(const std::string& target, fd_ref root) {
+    mounted_ = true;
+    record_.target = target;
+    (void)directory_.store(record_);
+    fault::point("keeper.mounted");
+    if (device_->ended_event()) {
+        if (root) watch_root("/proc/self/fd/" + std::to_string(root.get()));
+    } else if (const status done = device_->enable_autoclear(); !done) {
+        log::warning("autoclear is off: " + done.error().message());
+    }
+}
+
+// The front died, or was interrupted, and didn't say whether it had mounted the device: the device tells.
+void keeper::front_left() {
+    if (front_) {
+        loop_.remove(front_.fd());
+        front_.close();
+    }
+    if (mounted_ || ending_) return;
+    if (!device_->ended_event() && device_->enable_autoclear()) {
+        // Unmounted, this close is the last one and ends the device; mounted, it isn't.
+        mounted_ = true;
+        (void)os::open_file(device_->path(), O_RDONLY);
+        return;
+    }
+    if (!somebody_mounts_device()) {
+        (void)device_->disconnect();
+        finish("the command that asked for it went away before the mount");
+        return;
+    }
+    mounted_ = true;
+    const auto mounts = os::read_mounts();
+    struct stat found {};
+    if (!mounts || ::stat(device_->path().c_str(), &found) != 0) return;
+    for (const os::mount_entry& m : *mounts)
+        if (m.major == major(found.st_rdev) && m.minor == minor(found.st_rdev)) return watch_root(m.mount_point);
+}
+
+bool keeper::somebody_mounts_device() const {
+    // A mounted device is claimed exclusively, in whatever namespace.
+    const auto file = os::open_file(device_->path(), O_RDONLY | O_EXCL);
+    return !file && file.error().code == EBUSY;
+}
+
+// ---- the server ----
+
+serve::server_setup keeper::setup_now() const {
+    serve::server_setup setup;
+    setup.connections = record_.connections;
+    setup.block_size = static_cast<std::uint32_t>(record_.block_size);
+    setup.export_name = record_.id;
+    setup.pieces = pieces_;
+    setup.journal = duplicate(journal_fd_);
+    setup.control = duplicate(control_);
+    for (const unique_fd& file : files_) setup.files.push_back(duplicate(file));
+    for (const connection& c : connections_) setup.sockets.push_back(duplicate(c.socket));
+    if (device_ && device_->kept_fd()) setup.kept.push_back(duplicate(device_->kept_fd()));
+    return setup;
+}
+
+void keeper::on_server_message() {
+    const auto packet = server_.channel.receive_now();
+    if (!packet) {
+        // The end of the channel is the end of the process: its pidfd says so, too, and is what counts.
+        if (packet.error().kind != error_kind::retryable) loop_.remove(server_.channel.fd());
+        return;
+    }
+    wire_reader body(packet->bytes);
+    switch (body.get<serve::message>()) {
+        case serve::message::ready:
+            server_ready_ = true;
+            break;
+        case serve::message::pong:
+            if (ping_timer_) loop_.cancel(*ping_timer_);
+            ping_timer_.reset();
+            break;
+        case serve::message::connection_ended: {
+            const auto index = body.get<std::uint32_t>();
+            const auto how = body.get<serve::connection_end>();
+            if (body.done() && index < connections_.size()) on_connection_ended(index, how);
+            break;
+        }
+        default:
+            break;
+    }
+}
+
+void keeper::on_server_death() {
+    loop_.remove(server_.channel.fd());
+    loop_.remove(server_.process.pidfd());
+    if (ping_timer_) loop_.cancel(*ping_timer_);
+    ping_timer_.reset();
+    server_.channel.close();
+    const std::string how = server_.process.reap();
+    server_ready_ = false;
+    if (ending_) return;
+
+    const bool quick = std::chrono::steady_clock::now() - server_started_ < quick_death;
+    quick_deaths_ = quick ? quick_deaths_ + 1 : 0;
+    restart_delay_ = quick_deaths_ > 1 ? next_delay(restart_delay_) : 0ms;
+    if (quick_deaths_ > most_quick_deaths) {
+        log::error("the server " + how + ", for the " + std::to_string(quick_deaths_) +
+                   "th time at once: giving up; readers of " + device_->path() + " get EIO");
+        (void)device_->disconnect();
+        finish("its server can't be kept running");
+        return;
+    }
+    log::warning("the server " + how + "; starting another");
+    if (restart_delay_ == 0ms)
+        start_server_again();
+    else
+        loop_.at(os::in_time(restart_delay_), [this] { start_server_again(); });
+}
+
+// On the same sockets and journal: requests in flight are answered by the new one, from the byte where the dead one
+// stopped.
+void keeper::start_server_again() {
+    if (ending_) return;
+    ++restarts_;
+    server_started_ = std::chrono::steady_clock::now();
+    for (connection& c : connections_) c.ended.reset();  // the new server finds out again
+    auto server = start_helper("nerofs-server", true);
+    if (server) {
+        if (const auto sent = serve::send_setup(server->channel, setup_now()); !sent) {
+            server->process.kill(SIGKILL);
+            log::warning("cannot set the server up: " + sent.error().message());
+        }
+        server_ = std::move(*server);
+        if (loop_.add(server_.channel.fd(), [this] { on_server_message(); }) &&
+            loop_.add(server_.process.pidfd(), [this] { on_server_death(); }))
+            return;
+    } else {
+        log::error("cannot start a server: " + server.error().message());
+    }
+    restart_delay_ = next_delay(restart_delay_);
+    loop_.at(os::in_time(restart_delay_), [this] { start_server_again(); });
+}
+
+void keeper::on_connection_ended(std::uint32_t index, serve::connection_end how) {
+    connections_[index].ended = how;
+    if (ending_) return;
+    if (how == serve::connection_end::disconnect) {
+        // The kernel says goodbye on every socket when the device is disconnected; one is enough.
+        for (connection& c : connections_) ::shutdown(c.socket.get(), SHUT_RDWR);
+        if (!device_->ended_event()) finish("the device was disconnected");
+        return;
+    }
+    if (device_->ended_event()) {
+        log::warning("a connection of " + device_->name() + " ended; ioctl can't replace it");
+        return;
+    }
+    connection& c = connections_[index];
+    const auto wait = c.delay;
+    c.delay = next_delay(c.delay);
+    loop_.at(os::in_time(wait), [this, index] { replace_connection(index); });
+    check_server_lives();
+}
+
+void keeper::replace_connection(std::uint32_t index) {
+    connection& c = connections_[index];
+    if (ending_ || !c.ended) return;
+    if (!device_->connected()) {
+        finish("the device was disconnected");
+        return;
+    }
+    auto ends = os::stream_pair();
+    // Nobody serves an ended connection, so its journal is the keeper's to clear. The server gets its end first: a
+    // socket that the kernel has must have somebody behind it.
+    serve::journal(journal_memory_.data(), connections_.size()).reset(index);
+    if (!ends || !serve::send_replacement(server_.channel, index, ends->first)) return;  // a dead server is started again
+    c.socket = std::move(ends->first);
+    c.ended.reset();
+    log::info("connection " + std::to_string(index) + " of " + device_->name() + " is replaced");
+    // If no socket was dead after all the kernel drops this one, its end closes with ours, and the server reports it.
+    if (const status taken = device_->replace_socket(ends->second); !taken)
+        log::warning("the kernel took no new connection: " + taken.error().message());
+    else
+        loop_.at(os::in_time(10 * most_delay), [this, index] { connections_[index].delay = 0ms; });
+}
+
+// A connection that ends by the kernel's timer points to a server that hangs: one that doesn't answer is replaced.
+void keeper::check_server_lives() {
+    if (ping_timer_ || !server_ready_ || !serve::send_simple(server_.channel, serve::message::ping)) return;
+    ping_timer_ = loop_.at(os::in_time(ping_time), [this] {
+        ping_timer_.reset();
+        log::warning("the server doesn't answer; ending it");
+        server_.process.kill(SIGKILL);
+    });
+}
+
+// ---- the control socket ----
+
+void keeper::on_control() {
+    auto caller = os::accept_from(control_);
+    if (!caller) return;
+    const auto peer = os::peer_of(*caller);
+    if (!peer || peer->uid != ::geteuid() || !serve::send_hello(*caller, serve::role::keeper)) return;
+    answer(std::move(*caller));
+}
+
+void keeper::answer(os::channel caller) {
+    const auto question = caller.receive(os::in_time(control_time));
+    if (!question) return;
+    switch (wire_reader(question->bytes).get<ctl::message>()) {
+        case ctl::message::status:
+            (void)ctl::send(caller, ctl::encode(status_now()));
+            break;
+        case ctl::message::disconnect:
+            if (const status done = device_->disconnect(); !done) {
+                (void)ctl::send_failed(caller, done.error());
+                break;
+            }
+            finish("disconnected on request");
+            (void)ctl::send_simple(caller, ctl::message::done);
+            break;
+        case ctl::message::settle: {
+            if (unmount_watch_) on_unmounted();
+            const bool going = ending_ || !device_->connected();
+            (void)ctl::send_settled(caller, going ? ctl::settled::ending : ctl::settled::in_use);
+            if (!going) break;
+            finish("unmounted");
+            // Held until this process is gone, so that the caller sees the end of everything as the end of the channel.
+            (void)caller.release().release();
+            break;
+        }
+        default:
+            break;
+    }
+}
+
+ctl::mount_status keeper::status_now() const {
+    ctl::mount_status s;
+    s.id = record_.id;
+    s.source = record_.source;
+    s.target = record_.target;
+    s.device = device_->path();
+    s.transport = device_->transport();
+    s.size_bytes = record_.identity.size_bytes;
+    s.block_size = record_.block_size;
+    s.connections = connections_.size();
+    s.live_connections = static_cast<std::uint64_t>(
+        std::count_if(connections_.begin(), connections_.end(), [](const connection& c) { return !c.ended; }));
+    s.keeper_pid = ::getpid();
+    s.server_pid = server_.process.pid();
+    s.server_restarts = restarts_;
+    const serve::journal j(journal_memory_.data(), connections_.size());
+    for (std::size_t i = 0; i < connections_.size(); ++i) {
+        const serve::connection_journal& c = j.connection(i);
+        s.requests += c.requests.load(std::memory_order_relaxed);
+        s.reply_bytes += c.reply_bytes.load(std::memory_order_relaxed);
+        s.errors += c.errors.load(std::memory_order_relaxed);
+        s.takeovers += c.takeovers.load(std::memory_order_relaxed);
+    }
+    s.attached_at = record_.attached_at;
+    return s;
+}
+
+// ---- the end ----
+
+// ioctl has no autoclear: the file system's root is watched instead, which tells of the last unmount in any namespace.
+void keeper::watch_root(const std::string& path) {
+    unmount_watch_ = unique_fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (!unmount_watch_ || ::inotify_add_watch(unmount_watch_.get(), path.c_str(), IN_DELETE_SELF) < 0 ||
+        !loop_.add(unmount_watch_, [this] { on_unmounted(); })) {
+        log::warning("cannot watch the mount; after an unmount use 'nerofs disconnect " + device_->path() + "'");
+        unmount_watch_.reset();
+    }
+}
+
+void keeper::on_unmounted() {
+    alignas(inotify_event) char events[4096];
+    const ssize_t n = ::read(unmount_watch_.get(), events, sizeof events);
+    if (n <= 0) return;
+    loop_.remove(unmount_watch_);
+    unmount_watch_.reset();
+    (void)device_->disconnect();
+    finish("unmounted");
+}
+
+void keeper::finish(const std::string& why) {
+    if (ending_) return;
+    ending_ = true;
+    log::info(device_->path() + " ends: " + why);
+    end_serving();
+    directory_.erase(record_.id);
+    ::unlink(record_.backend.c_str());  // the peer's, where it was one
+    loop_.stop();
+}
+
+// ---- reattach ----
+
+status keeper::reattach(const ctl::reattach_request& request) {
+    attaching_ = false;
+    NEROFS_CHECK(directory_.prepare());
+    NEROFS_TRY(record_, directory_.load(request.record));
+    if (record_.transport == "nbd (ioctl)")
+        return fail(error_kind::unsupported, "a device attached by ioctl ends with its keeper and can't be reattached");
+    const auto index = request.index >= 0 ? std::optional(request.index) : nbd_with_backend(record_.backend);
+    if (!index || !nbd_state_of(*index).connected)
+        return fail(error_kind::not_found, "the device isn't connected any more", ENODEV);
+    record_.index = *index;
+    NEROFS_TRY(device_, adopt_by_netlink(*index, record_.backend));
+
+    if (auto alive = os::connect_to(directory_.control_path(record_.id)); alive) {
+        NEROFS_TRY(const os::packet hello, alive->receive(os::in_time(answer_time)));
+        wire_reader body(hello.bytes);
+        if (body.get<serve::message>() != serve::message::hello || body.get<serve::role>() == serve::role::keeper)
+            return fail(error_kind::usage, device_->name() + " is being served; nothing was changed", EBUSY);
+        NEROFS_CHECK(adopt_server(std::move(*alive)));
+    } else {
+        NEROFS_CHECK(serve_again());
+    }
+    NEROFS_CHECK(directory_.store(record_));
+    mounted_ = true;
+    if (const status done = device_->enable_autoclear(); !done)
+        log::warning("autoclear is off: " + done.error().message());
+    return {};
+}
+
+// The server has outlived its keeper: it hands over all that a keeper holds, and goes on.
+status keeper::adopt_server(os::channel server) {
+    NEROFS_CHECK(serve::send_simple(server, serve::message::adopt));
+    NEROFS_TRY(os::packet packet, server.receive(os::in_time(answer_time)));
+    NEROFS_TRY(os::process process, os::process::watch(packet.sender));
+    NEROFS_TRY(serve::server_setup setup, serve::decode_setup(std::move(packet)));
+    if (setup.connections != setup.sockets.size() || !setup.journal || !setup.control)
+        return fail(error_kind::corrupt, "the server handed over too little");
+    const std::size_t bytes = serve::journal_bytes(setup.connections);
+    NEROFS_TRY(const std::uint64_t size, os::file_size(setup.journal));
+    if (size < bytes) return fail(error_kind::corrupt, "the server handed over too little");
+    NEROFS_TRY(journal_memory_, os::mapping::map(setup.journal, bytes, true));
+    journal_fd_ = std::move(setup.journal);
+    control_ = std::move(setup.control);
+    files_ = std::move(setup.files);
+    pieces_ = std::move(setup.pieces);
+    connections_.resize(setup.connections);
+    for (std::size_t i = 0; i < connections_.size(); ++i) connections_[i].socket = std::move(setup.sockets[i]);
+    server_ = child{std::move(process), std::move(server)};
+    server_ready_ = true;
+    note_ = "its server was still running and goes on";
+    return {};
+}
+
+// Nobody is left: the source is opened again, and the device gets new sockets.
+status keeper::serve_again() {
+    NEROFS_TRY(unique_fd image, os::open_file(record_.path, O_RDONLY | O_NONBLOCK));
+    NEROFS_TRY(const fetch::image_info info, check_image(image, {record_.fs_offset, record_.extra_devices}));
+    NEROFS_TRY(const image_identity identity, identity_of(image, info));
+    if (!record_.identity.uuid.empty() && !(identity == record_.identity))
+        return fail(error_kind::usage, "'" + record_.path + "' is not the image that was mounted: it has changed",
+                    ESTALE);
+    record_.identity = identity;
+    NEROFS_CHECK(prepare_serving(info, std::move(image)));
+    NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
+    // Not before it is known that nobody listens there.
+    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
+    server_started_ = std::chrono::steady_clock::now();
+    NEROFS_TRY(server_, start_server(setup_now()));
+    server_ready_ = true;
+    for (const unique_fd& end : kernel_ends) NEROFS_CHECK(device_->replace_socket(end));
+    return {};
+}
+
+}  // namespace nerofs::mount

@@ -1,0 +1,96 @@
+// The keeper of one mount: owns the device, its record and its processes. Control only: no data, no hostile bytes.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ctl/messages.h"
+#include "mount/children.h"
+#include "mount/keeper/nbd_device.h"
+#include "mount/record.h"
+#include "os/event_loop.h"
+#include "os/shared_memory.h"
+
+namespace nerofs::mount {
+
+class keeper {
+  public:
+    keeper(os::channel front, run_directory directory, os::event_loop loop)
+        : front_(std::move(front)), directory_(std::move(directory)), loop_(std::move(loop)) {}
+
+    // Does what the front asks for first (attach or reattach), tells it how that went, and keeps the mount until its
+    // end. Returns when there is nothing left to keep.
+    void run();
+
+  private:
+    // Attach, step by step; each throws its work away again if a later one fails (undo).
+    status attach(const ctl::attach_request& request, unique_fd image);
+    status reattach(const ctl::reattach_request& request);
+    status adopt_server(os::channel server);
+    status serve_again();
+    status prepare_serving(const fetch::image_info& info, unique_fd image);
+    result<std::vector<unique_fd>> make_sockets();
+    status connect_device(const ctl::nbd_settings& wanted, const std::vector<unique_fd>& kernel_ends);
+    status watch_everything();
+    void undo();
+    void end_serving();
+
+    void on_front();
+    void on_mounted(const std::string& target, fd_ref root);
+    void front_left();
+    void on_server_message();
+    void on_server_death();
+    void start_server_again();
+    void on_connection_ended(std::uint32_t index, serve::connection_end how);
+    void replace_connection(std::uint32_t index);
+    void check_server_lives();
+    void on_control();
+    void answer(os::channel caller);
+    void watch_root(const std::string& path);
+    void on_unmounted();
+    bool somebody_mounts_device() const;
+    ctl::mount_status status_now() const;
+    serve::server_setup setup_now() const;
+    // The device is gone or going: ends the server, removes the record, leaves run().
+    void finish(const std::string& why);
+
+    os::channel front_;
+    run_directory directory_;
+    os::event_loop loop_;
+
+    record record_;
+    std::string note_;   // for the user
+    std::string needs_;  // what the image needs of the kernel
+    bool attaching_ = true;  // false: the device was there before, and stays if we fail
+    bool mounted_ = false;
+    bool ending_ = false;
+
+    unique_fd control_;  // the listening control socket
+    std::vector<unique_fd> files_;
+    std::vector<serve::server_setup::piece> pieces_;
+    unique_fd journal_fd_;
+    os::mapping journal_memory_;
+
+    struct connection {
+        unique_fd socket;  // our end; the server has a duplicate
+        std::optional<serve::connection_end> ended;
+        std::chrono::milliseconds delay{0};  // before the next replacement
+    };
+    std::vector<connection> connections_;
+
+    child server_;
+    bool server_ready_ = false;
+    std::chrono::steady_clock::time_point server_started_;
+    std::chrono::milliseconds restart_delay_{0};
+    unsigned quick_deaths_ = 0;
+    std::uint64_t restarts_ = 0;
+    std::optional<os::event_loop::timer_id> ping_timer_;
+
+    unique_fd unmount_watch_;  // inotify: the file system on the device was unmounted
+    std::unique_ptr<nbd_device> device_;
+};
+
+}  // namespace nerofs::mount

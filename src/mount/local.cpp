@@ -1,0 +1,83 @@
+#include "mount/local.h"
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "os/files.h"
+#include "os/mounts.h"
+
+namespace nerofs::mount {
+namespace {
+
+// Another process may take the free device between the question and the answer.
+constexpr int loop_tries = 16;
+
+struct loop_device {
+    unique_fd fd;
+    std::string path;
+};
+
+result<loop_device> attach_loop(const opened_source& source) {
+    const auto control = os::open_file("/dev/loop-control", O_RDWR);
+    if (!control) return fail(error(control.error()).in("no loop device").with_hint("is the 'loop' module there?"));
+    for (int i = 0; i < loop_tries; ++i) {
+        const int number = ::ioctl(control->get(), LOOP_CTL_GET_FREE);
+        if (number < 0) return fail_errno("no free loop device");
+        loop_device loop;
+        loop.path = "/dev/loop" + std::to_string(number);
+        NEROFS_TRY(loop.fd, os::open_file(loop.path, O_RDONLY));
+        loop_config config{};
+        config.fd = static_cast<std::uint32_t>(source.file.get());
+        // Autoclear: the device frees itself at the unmount; until the mount our descriptor holds it.
+        config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+        const std::size_t size = std::min(source.path.size(), sizeof config.info.lo_file_name - 1);
+        std::memcpy(config.info.lo_file_name, source.path.data(), size);
+        if (::ioctl(loop.fd.get(), LOOP_CONFIGURE, &config) == 0) return loop;
+        if (errno != EBUSY) return fail_errno("'" + loop.path + "'");
+    }
+    return fail(errno_error(EBUSY, "no free loop device"));
+}
+
+bool kernel_knows_erofs() {
+    const auto filesystems = os::read_small_file("/proc/filesystems");
+    return !filesystems || filesystems->find("\terofs\n") != std::string::npos;
+}
+
+}  // namespace
+
+status mount_erofs(const std::string& source, const mount_request& request, const std::string& needs) {
+    const os::kernel_messages messages;
+    auto mounted = os::mount(source, request.target, "erofs", request.flags, request.data);
+    if (mounted) return {};
+    error e = std::move(mounted).error();
+    if (e.code == ENODEV && !kernel_knows_erofs())
+        return fail(std::move(e).in("this kernel has no EROFS").with_hint("is the 'erofs' module there?"));
+    if (const std::string said = messages.since_then("erofs"); !said.empty()) e.text += " (kernel: " + said + ")";
+    const bool may_be_needs = e.code == EINVAL || e.code == EOPNOTSUPP;
+    if (may_be_needs && !needs.empty()) e.hint = "the image needs " + needs;
+    return fail(std::move(e));
+}
+
+result<std::string> mount_local(const opened_source& source, const mount_request& request, bool force_loop,
+                                const std::string& needs) {
+    if (source.block_device && !force_loop) {
+        NEROFS_CHECK(mount_erofs(source.path, request, needs));
+        return std::string("block device");
+    }
+    if (!force_loop) {
+        const auto mounted = mount_erofs(source.path, request, needs);
+        if (mounted) return std::string("file-backed");
+        // ENOTBLK: a kernel that mounts block devices only. All other errors would be a loop device's, too.
+        if (mounted.error().code != ENOTBLK) return fail(mounted.error());
+    }
+    NEROFS_TRY(const loop_device loop, attach_loop(source));
+    NEROFS_CHECK(mount_erofs(loop.path, request, needs));
+    return "loop (" + loop.path + ")";
+}
+
+}  // namespace nerofs::mount

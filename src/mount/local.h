@@ -1,0 +1,26 @@
+// Mounting an image that this machine has as a file, without a server: by the best way the kernel has.
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "mount/front.h"
+
+namespace nerofs::mount {
+
+struct mount_request {
+    std::string target;
+    unsigned long flags = 0;  // MS_*
+    std::string data;         // for the file system
+};
+
+// mount(2) of an EROFS file system. The error says what the kernel logged about it, and the way the image's own needs
+// explain it (`needs`: "Linux 6.4 or later (blocks smaller than 4096 bytes)", or empty).
+status mount_erofs(const std::string& source, const mount_request& request, const std::string& needs);
+
+// File-backed where the kernel can (Linux 6.12), else by a loop device that frees itself (autoclear). A block device is
+// mounted as it is. `force_loop`: the loop device in any case. Returns how, in words for people.
+result<std::string> mount_local(const opened_source& source, const mount_request& request, bool force_loop,
+                                const std::string& needs);
+
+}  // namespace nerofs::mount
