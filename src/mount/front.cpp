@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 // Longer than all that a keeper may wait for in turn: three fetchers, modprobe, three servers, the kernel.
 constexpr auto attach_time = 240s;
 constexpr auto done_time = 30s;
+constexpr auto exit_time = 2s;  // of a keeper that has nothing left to do
 
 struct started_keeper {
     os::process process;
@@ -46,9 +47,12 @@ result<ctl::attach_answer> ask(started_keeper& keeper, const status& sent) {
         wire_reader body = ctl::body_of(*packet);
         return ctl::decode_attach_answer(body);
     }
-    if (packet.error().kind != error_kind::cancelled || packet.error().code != EPIPE) return fail(packet.error());
-    // It died without a word.
-    const bool gone = os::wait_readable(keeper.process.pidfd(), os::in_time(1s)).has_value();
+    // A keeper that has failed has undone everything and is ending: when we report, nothing of it is left.
+    const bool gone = os::wait_readable(keeper.process.pidfd(), os::in_time(exit_time)).has_value();
+    if (packet.error().code != EPIPE) {
+        if (gone) keeper.process.reap();
+        return fail(packet.error());
+    }
     return fail(make_error(error_kind::permanent,
                            "the keeper (nerofs-keeper) " + (gone ? keeper.process.reap() : "hung up") +
                                " before the device was ready",
@@ -74,7 +78,7 @@ result<attachment> attachment::start(const ctl::attach_request& request, fd_ref 
     NEROFS_TRY(started_keeper keeper, start_keeper());
     const os::packet packet = ctl::encode(request);
     NEROFS_TRY(ctl::attach_answer answer, ask(keeper, keeper.channel.send(packet.bytes, std::span(&image, 1))));
-    return attachment(std::move(keeper.channel), std::move(answer));
+    return attachment(std::move(keeper.process), std::move(keeper.channel), std::move(answer));
 }
 
 status attachment::mounted(const std::string& mount_point) {
@@ -89,6 +93,7 @@ void attachment::undo() {
     if (ctl::send_simple(keeper_, ctl::message::mount_failed))
         (void)ctl::receive_answer(keeper_, ctl::message::done, os::in_time(done_time));
     keeper_.close();
+    if (os::wait_readable(process_.pidfd(), os::in_time(exit_time))) process_.reap();
 }
 
 result<ctl::attach_answer> reattach(const std::string& record_path, int index) {

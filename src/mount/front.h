@@ -7,6 +7,7 @@
 #include "base/unique_fd.h"
 #include "ctl/messages.h"
 #include "os/channel.h"
+#include "os/process.h"
 
 namespace nerofs::mount {
 
@@ -34,9 +35,10 @@ class attachment {
     void undo();
 
   private:
-    attachment(os::channel keeper, ctl::attach_answer answer)
-        : keeper_(std::move(keeper)), answer_(std::move(answer)) {}
+    attachment(os::process process, os::channel keeper, ctl::attach_answer answer)
+        : process_(std::move(process)), keeper_(std::move(keeper)), answer_(std::move(answer)) {}
 
+    os::process process_;
     os::channel keeper_;
     ctl::attach_answer answer_;
 };

@@ -32,7 +32,7 @@ class ioctl_device final : public nbd_device {
 
     ~ioctl_device() override {
         if (!thread_.joinable()) return;
-        if (!over_) (void)disconnect();
+        (void)disconnect();
         thread_.join();
     }
 
@@ -68,6 +68,8 @@ class ioctl_device final : public nbd_device {
     }
     status disconnect() override {
         // The goodbye goes out on each socket. DO_IT ends when they are closed, which is the keeper's part.
+        if (over_ || disconnecting_) return {};
+        disconnecting_ = true;
         if (::ioctl(device_.get(), NBD_DISCONNECT) != 0 && errno != EINVAL)
             return fail_errno(name() + ": NBD_DISCONNECT");
         return {};
@@ -95,6 +97,7 @@ class ioctl_device final : public nbd_device {
     unique_fd device_;
     unique_fd ended_;  // an eventfd
     std::atomic<bool> over_{false};
+    bool disconnecting_ = false;
     std::thread thread_;
 };
 
