@@ -76,7 +76,7 @@ raw_inode take(const inode_extended& raw, inode& out) {
 }
 
 tl::unexpected<error> bad(error_kind kind, std::uint64_t nid, std::string_view why) {
-    return fail(kind, fmt::format("inode {}: {}", nid, why));
+    return fail(kind, fmt::format("{}: {}", inode_name(nid), why));
 }
 
 status take_data_location(const raw_inode& raw, inode& out) {
@@ -105,6 +105,10 @@ status take_data_location(const raw_inode& raw, inode& out) {
 }
 
 }  // namespace
+
+std::string inode_name(std::uint64_t nid) {
+    return fmt::format("inode {}{}", nid & ~nid_in_metabox, (nid & nid_in_metabox) != 0 ? " of the metabox" : "");
+}
 
 result<std::uint64_t> inode_address(const superblock_info& super, std::uint64_t nid) {
     if ((nid & nid_in_metabox) != 0 && !super.metabox_nid) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "base/result.h"
 #include "erofs/ondisk.h"
@@ -45,6 +46,9 @@ struct inode {
         return layout == ondisk::data_layout::compressed_full || layout == ondisk::data_layout::compressed_compact;
     }
 };
+
+// "inode 37", or "inode 5 of the metabox", for errors.
+std::string inode_name(std::uint64_t nid);
 
 // Where the inode starts: a byte of the image, or of the metabox inode's data when the nid says so. Errors: corrupt.
 result<std::uint64_t> inode_address(const superblock_info& super, std::uint64_t nid);

@@ -23,7 +23,7 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
 }
 
 error about(error e, const inode& of) {
-    return std::move(e).in(fmt::format("inode {}", of.nid));
+    return std::move(e).in(inode_name(of.nid));
 }
 
 tl::unexpected<error> damaged(const inode& of, std::string_view why) {
@@ -120,11 +120,11 @@ result<inode> reader::state::load_inode(std::uint64_t nid) {
     std::array<std::byte, sizeof(inode_extended)> bytes;
     std::span<std::byte> part = std::span(bytes).first<sizeof(inode_compact)>();
     if (auto got = read_metadata(in_metabox, address, part); !got) {
-        return fail(std::move(got).error().in(fmt::format("inode {}", nid)));
+        return fail(std::move(got).error().in(inode_name(nid)));
     }
     if (inode_bytes(part) > part.size()) {
         if (auto got = read_metadata(in_metabox, address + part.size(), std::span(bytes).subspan(part.size())); !got) {
-            return fail(std::move(got).error().in(fmt::format("inode {}", nid)));
+            return fail(std::move(got).error().in(inode_name(nid)));
         }
         part = bytes;
     }
@@ -226,7 +226,7 @@ result<extent> reader::state::map_chunk(const inode& file, std::uint64_t offset)
 }
 
 result<extent> reader::state::map(const inode& file, std::uint64_t offset) {
-    if (offset >= file.size) return fail(error_kind::usage, fmt::format("inode {}: offset beyond the end", file.nid));
+    if (offset >= file.size) return fail(error_kind::usage, inode_name(file.nid) + ": offset beyond the end");
     if (file.compressed()) return fail(about(make_error(error_kind::unsupported, std::string(compressed_text)), file));
     if (file.layout == data_layout::chunk_based) return map_chunk(file, offset);
     return map_flat(file, offset);
@@ -290,8 +290,7 @@ result<std::size_t> reader::read(const inode& file, std::uint64_t offset, std::s
 }
 
 result<std::string> reader::read_link(const inode& link) {
-    if (link.type != file_type::symlink)
-        return fail(error_kind::usage, fmt::format("inode {} isn't a symlink", link.nid));
+    if (link.type != file_type::symlink) return fail(error_kind::usage, inode_name(link.nid) + " isn't a symlink");
     if (link.size == 0 || link.size > symlink_bytes_cap) {
         return damaged(link, fmt::format("a symlink's target can't have {} bytes", with_commas(link.size)));
     }
@@ -315,7 +314,7 @@ namespace {
 
 status must_be_directory(const inode& directory) {
     if (directory.type == file_type::directory) return {};
-    return fail(error_kind::usage, fmt::format("inode {} isn't a directory", directory.nid));
+    return fail(error_kind::usage, inode_name(directory.nid) + " isn't a directory");
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ status walk(reader& image, const std::function<status(std::string_view path, con
             NEROFS_TRY(const inode child, image.read_inode(entry.nid));
             if (child.type == file_type::directory && !seen.insert(child.nid).second) {
                 return fail(error_kind::corrupt,
-                            fmt::format("directory {} (inode {}) is met twice", quoted(path), child.nid));
+                            fmt::format("directory {} ({}) is met twice", quoted(path), inode_name(child.nid)));
             }
             NEROFS_CHECK(each(path, child));
             if (child.type == file_type::directory) to_do.push_back({child, path});
