@@ -201,7 +201,8 @@ TEST(walk, images_of_the_installed_mkfs_equal_the_tree_they_were_made_of) {
         "' && mkdir -p a/b/c many && seq 50000 > a/numbers && head -c 70000 /dev/urandom > a/b/random && : > a/empty "
         "&& "
         "ln -s ../x a/b/link && ln a/numbers a/b/c/hard && mkfifo a/fifo && chmod 4711 a/empty && chmod 1777 many && "
-        "truncate -s 300000 a/hole && printf tail >> a/hole && for i in $(seq 700); do echo $i > many/file-$i; done && "
+        "truncate -s 300000 a/hole && printf tail >> a/hole && : > many/-dash && : > many/+plus && : > 'many/!bang' && "
+        ": > 'many/ ' && : > many/$(printf '\\351') && for i in $(seq 700); do echo $i > many/file-$i; done && "
         "touch -d '2021-02-03 04:05:06.789 UTC' a/empty");
     namespace fs = std::filesystem;
     for (const std::string options :
