@@ -296,6 +296,9 @@ result<superblock_info> check_superblock(std::span<const std::byte> first_bytes,
         info.metabox_nid = load<le64>(first_bytes, superblock_offset + metabox_nid_offset)->get();
     }
     NEROFS_TRY(info.devices, load_devices(raw, first_bytes, available_bytes));
+    if (has_extra_devices && info.devices.empty()) {
+        return fail(error_kind::usage, "extra devices were given, but the image has none");  // the kernel says EINVAL
+    }
     info.flat_devices = !info.devices.empty() && !has_extra_devices;
     NEROFS_CHECK(measure(info, available_bytes));
     NEROFS_CHECK(check_nids(info));

@@ -320,6 +320,13 @@ TEST(superblock, an_image_whose_data_lies_on_a_device_that_nobody_gave_is_not_se
     EXPECT_TRUE(check(image, true));
 }
 
+TEST(superblock, devices_given_to_an_image_without_any_are_refused_as_the_kernel_would) {
+    const auto r = check(test::sample("plain"), true);
+    ASSERT_FALSE(r);
+    EXPECT_EQ(r.error().kind, error_kind::usage);
+    EXPECT_EQ(r.error().text, "extra devices were given, but the image has none");
+}
+
 TEST(superblock, numbers_are_grouped_by_thousands) {
     EXPECT_EQ(with_commas(0), "0");
     EXPECT_EQ(with_commas(999), "999");
