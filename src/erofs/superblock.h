@@ -87,7 +87,8 @@ std::uint64_t superblock_wants(std::span<const std::byte> first_bytes);
 // superblock_wants() bytes, or the whole image if that is shorter; `available_bytes` is the whole image's size;
 // `has_extra_devices` says that the mount is given devices besides, so the device table doesn't have to be flat.
 // Errors: corrupt (not EROFS, damaged, truncated), unsupported (a feature nobody here knows, by name or bit), usage
-// (file data lies on a device that wasn't given; or first_bytes is too short). Pure: no I/O, any thread.
+// (file data lies on a device that wasn't given, or devices were given to an image without any; or first_bytes is too
+// short). Pure: no I/O, any thread.
 result<superblock_info> check_superblock(std::span<const std::byte> first_bytes, std::uint64_t available_bytes,
                                          bool has_extra_devices);
 
