@@ -29,6 +29,12 @@ void clear_entry(nbd::request& entry) {
     __atomic_store_n(reinterpret_cast<std::uint32_t*>(&entry.magic), 0u, __ATOMIC_RELEASE);
 }
 
+// Plain stores behind this stay behind the stores before it: a release store alone lets them be moved in front of it,
+// and the process may be killed between any two instructions.
+void keep_order() {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+}
+
 }  // namespace
 
 connection::connection(fd_ref socket, const image_map& map, const journal& j, std::size_t index,
@@ -80,34 +86,45 @@ bool connection::absorb(std::size_t received_bytes) {
         nbd::request header;
         std::memcpy(&header, intake + at, header_bytes);
         at += header_bytes;
-        const nbd::verdict verdict = nbd::classify(header, limits_);
-        switch (verdict.what) {
-            case nbd::action::drop:
-                end_ = connection_end::violation;
-                return false;
-            case nbd::action::disconnect:
-                // Its entry stays in the intake: should this process die now, the next one says goodbye, too.
-                goodbye_ = true;
-                return true;
-            case nbd::action::answer_read:
-            case nbd::action::answer_error:
-                if (free_.empty()) {  // only a journal that a dying process damaged can hold that many
-                    end_ = connection_end::violation;
-                    return false;
-                }
-                take(header, verdict.error);
-        }
-        if (verdict.discard_bytes > 0) {
-            const std::size_t here = std::min<std::size_t>(verdict.discard_bytes, total - at);
-            at += here;
-            if (!discard(verdict.discard_bytes - here)) return false;
-        }
+        std::uint32_t payload_bytes = 0;
+        if (!decide(header, payload_bytes)) return false;
+        const std::size_t here = std::min<std::size_t>(payload_bytes, total - at);
+        at += here;
+        if (!discard(payload_bytes - here)) return false;
     }
     fault::point("journal.received");
-    for (std::size_t i = 0; i * header_bytes < at; ++i) clear_entry(j_.intake[i]);
-    intake_bytes_ = total - at;
-    if (intake_bytes_ > 0 && at > 0) std::memmove(intake, intake + at, intake_bytes_);
+    std::array<std::byte, header_bytes> piece;
+    intake_bytes_ = goodbye_ ? 0 : total - at;
+    std::memcpy(piece.data(), intake + at, intake_bytes_);
+    clear_intake(total);
+    std::memcpy(intake, piece.data(), intake_bytes_);
     return true;
+}
+
+// Puts a request into a slot, with what will be answered. False if it ends the connection at once.
+bool connection::decide(const nbd::request& header, std::uint32_t& payload_bytes) {
+    const nbd::verdict verdict = nbd::classify(header, limits_);
+    switch (verdict.what) {
+        case nbd::action::drop:
+            break;
+        case nbd::action::disconnect:
+            goodbye_ = true;
+            j_.goodbye.store(1, std::memory_order_release);
+            return true;
+        case nbd::action::answer_read:
+        case nbd::action::answer_error:
+            if (free_.empty()) break;  // only a journal that a dying process damaged can hold that many
+            payload_bytes = verdict.discard_bytes;
+            take(header, verdict.error);
+            return true;
+    }
+    end_ = connection_end::violation;
+    return false;
+}
+
+// From the first on, so that what a process that dies meanwhile leaves behind begins with an empty entry.
+void connection::clear_intake(std::size_t bytes) {
+    for (std::size_t i = 0; i * header_bytes < bytes; ++i) clear_entry(j_.intake[i]);
 }
 
 void connection::take(const nbd::request& header, nbd::error_value error) {
@@ -149,19 +166,23 @@ bool connection::recover() {
             add(j_.takeovers, 1);
         }
     }
-    // Headers that had been received; those that had reached a slot, too, are known by their cookie.
-    const std::size_t in_slots = pending_.size();
-    std::size_t left = 0;
-    for (nbd::request& entry : j_.intake) {
-        if (entry.magic == 0u) break;
-        const bool known = std::any_of(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(in_slots),
+    goodbye_ = j_.goodbye.load(std::memory_order_acquire) != 0;
+    // Headers that had been received; those that had reached a slot, too, are known by their cookie. They stay where
+    // they are until all are in slots: this process may die of the same thing as the one before it.
+    for (const nbd::request& entry : j_.intake) {
+        if (entry.magic == 0u || goodbye_) break;
+        const bool goodbye = entry.type == static_cast<std::uint16_t>(nbd::cmd::disc);
+        const bool known = std::any_of(pending_.begin(), pending_.end(),
                                        [&](std::uint16_t i) { return j_.slots[i].cookie == entry.cookie; });
-        if (known && entry.type != static_cast<std::uint16_t>(nbd::cmd::disc)) continue;
-        if (&j_.intake[left] != &entry) j_.intake[left] = entry;
-        ++left;
+        if (known && !goodbye) continue;
+        std::uint32_t payload_bytes = 0;
+        if (!decide(entry, payload_bytes)) return false;
+        // How much of a write's payload was skipped isn't recorded; the kernel doesn't write to a read-only device.
+        if (payload_bytes != 0) return cut();
     }
-    for (std::size_t i = left; i < j_.intake.size(); ++i) clear_entry(j_.intake[i]);
-    return absorb(left * header_bytes);
+    fault::point("journal.received");
+    clear_intake(sizeof j_.intake);
+    return true;
 }
 
 // The process that wrote the journal may have died of damaging it.
@@ -175,18 +196,25 @@ bool connection::plausible(const request_slot& slot) const {
 bool connection::resume_batch() {
     const std::uint32_t count = j_.batch_count.load(std::memory_order_acquire);
     if (count > max_in_flight) return cut();
-    std::uint64_t bytes = 0;
+    std::uint64_t data_bytes = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         if (j_.batch_slots[i] >= max_in_flight || !plausible(j_.slots[j_.batch_slots[i]])) return cut();
-        bytes += j_.slots[j_.batch_slots[i]].length;
+        if (j_.slots[j_.batch_slots[i]].error == 0) data_bytes += j_.slots[j_.batch_slots[i]].length;
+    }
+    const std::uint64_t total = count * sizeof(nbd::simple_reply) + data_bytes;
+    const std::uint64_t sent = progress();
+    if (sent > total) return cut();
+    if (sent == total) {
+        finish_batch(count);
+        return true;
     }
     // What the dead process sent by file may have to be copied now, so there is room for all of it.
-    if (bytes > scratch_bytes + limits_.max_length) return cut();
-    scratch_.resize(std::max<std::size_t>(scratch_bytes, bytes));
+    if (data_bytes > scratch_bytes + limits_.max_length) return cut();
+    scratch_.resize(std::max<std::size_t>(scratch_bytes, data_bytes));
     std::size_t scratch_used = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         if (prepare(i, scratch_used) == prepared::unreadable) {
-            if (progress() != 0) return cut();
+            if (sent != 0) return cut();
             j_.batch_count.store(0, std::memory_order_release);  // nothing sent: decided again, with an error
             return true;
         }
@@ -201,6 +229,7 @@ bool connection::answer_pending() {
     while (next < pending_.size()) {
         std::size_t scratch_used = 0;
         std::uint32_t count = 0;
+        keep_order();  // the batch before is off before the next is written over it
         while (next < pending_.size()) {
             j_.batch_slots[count] = pending_[next];
             const prepared how = prepare(count, scratch_used);
@@ -277,22 +306,31 @@ bool connection::send_batch(std::uint32_t count) {
         const std::uint64_t file_done = done > message_bytes ? done - message_bytes : 0;
         if (!send_file(by_file->offset + file_done, by_file->length - file_done)) return false;
     }
-    fault::point("journal.sent");
-    std::uint64_t errors = 0;
-    for (std::uint32_t i = 0; i < count; ++i) {
-        request_slot& slot = j_.slots[j_.batch_slots[i]];
-        if (slot.error != 0) ++errors;
-        slot.state.store(slot_state::empty, std::memory_order_release);
-    }
-    j_.batch_count.store(0, std::memory_order_release);
-    fault::point("journal.done");
-    add(j_.reply_bytes, message_bytes + (by_file ? by_file->length : 0));
-    add(j_.errors, errors);
+    finish_batch(count);
     if (scratch_.size() > scratch_bytes) {
         scratch_.resize(scratch_bytes);
         scratch_.shrink_to_fit();
     }
     return true;
+}
+
+// All of the batch is sent: its slots are free again.
+void connection::finish_batch(std::uint32_t count) {
+    fault::point("journal.sent");
+    std::uint64_t bytes = count * sizeof(nbd::simple_reply);
+    std::uint64_t errors = 0;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        request_slot& slot = j_.slots[j_.batch_slots[i]];
+        if (slot.error != 0)
+            ++errors;
+        else
+            bytes += slot.length;
+        slot.state.store(slot_state::empty, std::memory_order_release);
+    }
+    j_.batch_count.store(0, std::memory_order_release);
+    fault::point("journal.done");
+    add(j_.reply_bytes, bytes);
+    add(j_.errors, errors);
 }
 
 // Sends vectors_ but for their first `skip` bytes.
@@ -328,6 +366,7 @@ bool connection::send_message(std::uint64_t skip) {
 bool connection::send_file(std::uint64_t offset, std::uint64_t length) {
     return map_.for_each_piece(offset, length, [this](fd_ref file, std::uint64_t at, std::uint64_t left) {
         while (left > 0) {
+            keep_order();
             j_.file_start = j_.file_offset = static_cast<off_t>(at);
             begin_call(send_call::file);
             const ssize_t n = ::sendfile(socket_.get(), file.get(), &j_.file_offset, fault::limit("send.file", left));
@@ -370,6 +409,7 @@ bool connection::cut() {
 // ---- progress ----
 
 void connection::begin_call(send_call call) {
+    keep_order();
     if (call == send_call::message) j_.message.msg_len = 0;
     const std::uint64_t done = j_.batch_progress.load(std::memory_order_relaxed) >> 2;
     j_.batch_progress.store(done << 2 | static_cast<std::uint64_t>(call), std::memory_order_release);

@@ -44,6 +44,8 @@ class connection {
     // Each returns false when the connection is at its end, with end_ set.
     bool receive();
     bool absorb(std::size_t received_bytes);
+    bool decide(const nbd::request& header, std::uint32_t& payload_bytes);
+    void clear_intake(std::size_t bytes);
     void take(const nbd::request& header, nbd::error_value error);
     bool discard(std::uint64_t bytes);
     bool recover();
@@ -53,6 +55,7 @@ class connection {
     prepared prepare(std::uint32_t position, std::size_t& scratch_used);
     bool read_bytes(std::uint64_t offset, std::span<std::byte> into) const;
     bool send_batch(std::uint32_t count);
+    void finish_batch(std::uint32_t count);
     bool send_message(std::uint64_t skip);
     bool send_file(std::uint64_t offset, std::uint64_t length);
     bool copy_rest(fd_ref file, std::uint64_t offset, std::uint64_t length);

@@ -1,6 +1,9 @@
 #include "serve/image_map.h"
 
+#include <sys/types.h>
+
 #include <algorithm>
+#include <limits>
 
 #include "base/checked.h"
 
@@ -9,8 +12,11 @@ namespace nerofs::serve {
 result<image_map> image_map::make(std::vector<segment> segments) {
     image_map map;
     for (const segment& s : segments) {
-        if (s.device_offset != map.size_ || s.length == 0 || !s.file || !checked_add(s.file_offset, s.length))
+        if (s.device_offset != map.size_ || s.length == 0 || !s.file)
             return fail(error_kind::usage, "the image map has a gap or an overlap");
+        const auto file_end = checked_add(s.file_offset, s.length);
+        if (!file_end || *file_end > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max()))
+            return fail(error_kind::usage, "the image map goes beyond the end of any file");
         const auto end = checked_add(s.device_offset, s.length);
         if (!end) return fail(error_kind::usage, "the image map is too large");
         map.size_ = *end;

@@ -28,6 +28,7 @@ class image_map {
     // returns true. The range must lie inside the device. False if a visit returned false.
     template <class Visit>
     bool for_each_piece(std::uint64_t offset, std::uint64_t length, Visit&& visit) const {
+        if (length == 0) return true;
         for (auto s = find(offset); length > 0; ++s) {
             const std::uint64_t skip = offset - s->device_offset;
             const std::uint64_t n = length < s->length - skip ? length : s->length - skip;

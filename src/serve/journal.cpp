@@ -14,6 +14,7 @@ void journal::reset(std::size_t index) const {
     c.batch_count.store(0, std::memory_order_release);
     c.batch_progress.store(0, std::memory_order_release);
     for (request_slot& slot : c.slots) slot.state.store(slot_state::empty, std::memory_order_release);
+    c.goodbye.store(0, std::memory_order_release);
     c.intake.fill(nbd::request{});
 }
 

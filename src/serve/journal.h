@@ -43,8 +43,9 @@ struct request_slot {
 enum class send_call : std::uint64_t { none = 0, message = 1, file = 2 };
 
 struct connection_journal {
-    // Headers as they were received. An entry whose magic isn't zero holds a header that may not be in a slot yet.
-    alignas(64) std::array<nbd::request, max_in_flight> intake;
+    // Headers as they were received. An entry whose magic isn't zero holds a header that may not be in a slot yet. On
+    // one page, so that the kernel's copy of a header can't stop in its middle for want of the second one.
+    alignas(4096) std::array<nbd::request, max_in_flight> intake;
 
     alignas(64) std::array<request_slot, max_in_flight> slots;
 
@@ -58,6 +59,8 @@ struct connection_journal {
     mmsghdr message;
     off_t file_start;
     off_t file_offset;
+    // Not zero: the client has said that it will ask nothing more.
+    std::atomic<std::uint32_t> goodbye;
 
     // Counters, never reset, for status. Single writer.
     alignas(64) std::atomic<std::uint64_t> requests;

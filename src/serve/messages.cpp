@@ -72,7 +72,9 @@ result<server_setup> decode_setup(os::packet packet) {
         const auto count = body.get<std::uint64_t>();
         if (count > max_files || !take_fds(packet.fds, next, count, *list)) return corrupt();
     }
-    if (!body.done() || next != packet.fds.size() || s.sockets.size() > s.connections) return corrupt();
+    if (!body.done() || next != packet.fds.size() || s.sockets.size() > s.connections ||
+        (!s.sockets.empty() && !s.journal))
+        return corrupt();
     return s;
 }
 

@@ -1,8 +1,10 @@
 #include "serve/sandbox.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,9 +17,12 @@
 namespace nerofs::serve {
 
 status enter_sandbox() {
-    // The program's own pages now, stacks and heap as they are used. Without CAP_IPC_LOCK or a limit that allows it
-    // (nerofs serve by a user) the server works unlocked.
-    if (::mlockall(MCL_CURRENT) == 0) ::mlockall(MCL_FUTURE | MCL_ONFAULT);
+    // The program's own pages now, stacks and heap as they are used. Where locked memory is limited (nerofs serve by a
+    // user) the server works unlocked: at the limit it couldn't even start a thread any more.
+    rlimit lockable{};
+    if (::getrlimit(RLIMIT_MEMLOCK, &lockable) == 0 && lockable.rlim_cur == RLIM_INFINITY &&
+        ::mlockall(MCL_CURRENT) == 0)
+        ::mlockall(MCL_FUTURE | MCL_ONFAULT);
 
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail_errno("no_new_privs");
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -55,6 +60,8 @@ status enter_sandbox() {
                 SYS_fstat,
                 SYS_newfstatat,
                 SYS_tgkill})
+        // Duplicates of the sockets for a new keeper.
+        .allow_masked(SYS_fcntl, 1, 0xffffffff, F_DUPFD_CLOEXEC)
         // To itself alone (fault points).
         .allow_masked(SYS_kill, 0, 0xffffffff, static_cast<std::uint64_t>(::getpid()))
         // Memory, but none that can be executed.

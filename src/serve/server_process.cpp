@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "base/fault.h"
@@ -30,6 +31,13 @@ using namespace std::chrono_literals;
 constexpr auto setup_time = 10s;      // a keeper sends its set-up at once, or has died
 constexpr auto handshake_time = 10s;  // for an NBD client to finish its negotiation
 
+template <class Function>
+result<std::thread> start_thread(Function&& function) try {
+    return std::thread(std::forward<Function>(function));
+} catch (const std::system_error& e) {  // too many threads, or no memory for a stack
+    return fail(errno_error(e.code().value(), "cannot start a thread"));
+}
+
 class server {
   public:
     server(os::channel keeper, server_setup setup, image_map map, os::event_loop loop)
@@ -46,7 +54,7 @@ class server {
     };
 
     status start_links();
-    void start_link(std::uint32_t index, unique_fd socket);
+    status start_link(std::uint32_t index, unique_fd socket);
     void on_link_events();
     void on_keeper();
     void keeper_left();
@@ -93,23 +101,24 @@ status server::start_links() {
     NEROFS_TRY(journal_memory_, os::mapping::map(setup_.journal, bytes, true));
     journal_ = journal(journal_memory_.data(), setup_.connections);
     links_.resize(setup_.sockets.size());
-    for (std::uint32_t i = 0; i < links_.size(); ++i) start_link(i, std::move(setup_.sockets[i]));
+    for (std::uint32_t i = 0; i < links_.size(); ++i) NEROFS_CHECK(start_link(i, std::move(setup_.sockets[i])));
     setup_.sockets.clear();
     return {};
 }
 
-void server::start_link(std::uint32_t index, unique_fd socket) {
+status server::start_link(std::uint32_t index, unique_fd socket) {
     link& l = links_[index];
     l.socket = std::move(socket);
+    NEROFS_TRY(l.thread, start_thread([this, index, fd = fd_ref(l.socket)] {
+                   ::prctl(PR_SET_NAME, ("nbd" + std::to_string(index)).c_str());
+                   const connection_end how = connection(fd, map_, journal_, index, {}).run();
+                   const std::lock_guard lock(mutex_);
+                   finished_.emplace_back(index, how);
+                   const std::uint64_t one = 1;
+                   (void)!::write(wake_.get(), &one, sizeof one);
+               }));
     l.ended.reset();
-    l.thread = std::thread([this, index, fd = fd_ref(l.socket)] {
-        ::prctl(PR_SET_NAME, ("nbd" + std::to_string(index)).c_str());
-        const connection_end how = connection(fd, map_, journal_, index, {}).run();
-        const std::lock_guard lock(mutex_);
-        finished_.emplace_back(index, how);
-        const std::uint64_t one = 1;
-        (void)!::write(wake_.get(), &one, sizeof one);
-    });
+    return {};
 }
 
 void server::on_link_events() {
@@ -153,7 +162,10 @@ void server::on_keeper() {
                 log::error("a malformed replacement of a connection was ignored");
                 break;
             }
-            start_link(index, std::move(received->fds.front()));
+            if (const status started = start_link(index, std::move(received->fds.front())); !started) {
+                log::error(started.error().message());
+                report(index, connection_end::closed);
+            }
             break;
         }
         default:
@@ -203,7 +215,10 @@ void server::on_client(fd_ref listener) {
         return;
     }
     ++clients_;
-    std::thread([this, s = std::move(socket)]() mutable { serve_client(std::move(s)); }).detach();
+    auto thread = start_thread([this, s = std::move(socket)]() mutable { serve_client(std::move(s)); });
+    if (thread) return thread->detach();
+    --clients_;
+    log::warning("a client was turned away: " + thread.error().message());
 }
 
 void server::serve_client(unique_fd socket) {
