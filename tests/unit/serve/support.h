@@ -108,6 +108,12 @@ inline std::pair<unique_fd, unique_fd> socket_pair() {
     return {unique_fd(ends[0]), unique_fd(ends[1])};
 }
 
+// Room for replies that nobody reads yet.
+inline void widen(fd_ref fd) {
+    const int size = 4 << 20;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
 struct reply {
     std::uint64_t cookie = 0;
     std::uint32_t error = 0;
@@ -144,6 +150,12 @@ class client {
         }
         got.resize(at);
         return got;
+    }
+    // All there is up to the end of the stream.
+    bytes take_all() const {
+        bytes all;
+        for (bytes part; !(part = take_bytes(4096)).empty();) all.insert(all.end(), part.begin(), part.end());
+        return all;
     }
     // The next reply's header; nullopt at the end of the stream, which a test names by expecting one or the other.
     std::optional<reply> take_reply() const {
