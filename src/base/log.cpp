@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 
 namespace nerofs::log {
 namespace {
@@ -31,14 +31,18 @@ void set_name(std::string_view name) {
 void write(level at, std::string_view text) {
     if (at > most_verbose.load(std::memory_order_relaxed)) return;
     const int saved = errno;
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
-    tm parts{};
-    gmtime_r(&now.tv_sec, &parts);  // UTC: localtime would read files, which a sandboxed process can't
+    // UTC by arithmetic alone: libc's functions would read the time zone's file, which a sandboxed process must not.
+    using namespace std::chrono;
+    const auto now = floor<milliseconds>(system_clock::now());
+    const auto midnight = floor<days>(now);
+    const year_month_day date(midnight);
+    const hh_mm_ss time(now - midnight);
     char head[160];
     const int size = std::snprintf(
-        head, sizeof head, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s[%d]%s: ", parts.tm_year + 1900, parts.tm_mon + 1,
-        parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec / 1000000, name_text, getpid(),
+        head, sizeof head, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ %s[%d]%s: ", static_cast<int>(date.year()),
+        static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), static_cast<int>(time.hours().count()),
+        static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()),
+        static_cast<int>(time.subseconds().count()), name_text, getpid(),
         at <= level::error     ? " error"
         : at == level::warning ? " warning"
                                : "");

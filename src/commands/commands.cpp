@@ -21,7 +21,7 @@ int finish(const environment& env, std::string_view program, const status& done)
 
 int usage_error(const environment& env, const std::string& program, const error& e) {
     report(env, program, e);
-    std::fprintf(env.err, "Try '%s --help'.\n", program.c_str());
+    if (e.hint.empty()) std::fprintf(env.err, "Try '%s --help'.\n", program.c_str());
     return cli::exit_bit::usage;
 }
 

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <filesystem>
 
+#include "base/fault.h"
 #include "cli/source_spec.h"
 #include "commands/actions.h"
 #include "fetch/messages.h"
@@ -150,7 +151,10 @@ class mounting {
     }
 
     status by_nbd() {
-        if (command_.fake) return {};
+        if (command_.fake) {
+            const auto info = mount::check_image(source_.file, {image_.fs_offset, image_.extra_devices});
+            return info ? status() : fail(info.error());
+        }
         ctl::attach_request request;
         request.source = command_.source;
         request.path = source_.path;
@@ -159,6 +163,7 @@ class mounting {
         request.extra_devices = image_.extra_devices;
         request.nbd = settings_of(command_.options.nbd);
         NEROFS_TRY(mount::attachment device, mount::attachment::start(request, source_.file));
+        fault::point("front.attached");
         status done = enter_namespace(command_.mount_namespace);
         if (done)
             done = mount::mount_erofs(device.device().device,
@@ -168,6 +173,7 @@ class mounting {
             device.undo();
             return done;
         }
+        fault::point("front.mounted");
         if (!device.device().note.empty()) std::fprintf(env_.err, "nerofs: note: %s\n", device.device().note.c_str());
         say("mounted '" + source_.path + "' on '" + command_.target + "': " + device.device().transport + ", " +
             device.device().device);
@@ -188,8 +194,10 @@ class mounting {
 
 status do_mount(const cli::mount_command& command, const environment& env) {
     auto done = mounting(command, env).run();
-    if (!done) return fail(std::move(done).error().in("cannot mount '" + command.source + "'"));
-    return {};
+    if (done) return {};
+    // A URL may hold a password or a signature; the error itself names it without.
+    const bool is_url = command.source.find("://") != std::string::npos;
+    return fail(std::move(done).error().in(is_url ? "cannot mount" : "cannot mount '" + command.source + "'"));
 }
 
 }  // namespace nerofs::commands

@@ -58,7 +58,10 @@ status mount_erofs(const std::string& source, const mount_request& request, cons
     if (e.code == ENODEV && !kernel_knows_erofs())
         return fail(std::move(e).in("this kernel has no EROFS").with_hint("is the 'erofs' module there?"));
     if (const std::string said = messages.since_then("erofs"); !said.empty()) e.text += " (kernel: " + said + ")";
-    const bool may_be_needs = e.code == EINVAL || e.code == EOPNOTSUPP;
+    // Not when the kernel has complained about a mount option ("Unknown parameter", "Bad value for").
+    const bool about_options =
+        e.text.find("arameter") != std::string::npos || e.text.find("Bad value") != std::string::npos;
+    const bool may_be_needs = (e.code == EINVAL || e.code == EOPNOTSUPP) && !about_options;
     if (may_be_needs && !needs.empty()) e.hint = "the image needs " + needs;
     return fail(std::move(e));
 }

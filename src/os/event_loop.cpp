@@ -15,11 +15,19 @@ result<event_loop> event_loop::make() {
 }
 
 status event_loop::add(fd_ref fd, handler on_ready) {
+    return add_events(fd, EPOLLIN, std::move(on_ready));
+}
+
+status event_loop::add_hangup(fd_ref socket, handler on_hangup) {
+    return add_events(socket, EPOLLRDHUP | EPOLLONESHOT, std::move(on_hangup));
+}
+
+status event_loop::add_events(fd_ref fd, unsigned events, handler on_event) {
     epoll_event event{};
-    event.events = EPOLLIN;
+    event.events = events;
     event.data.fd = fd.get();
     if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return fail_errno("epoll_ctl");
-    handlers_[fd.get()] = std::make_shared<handler>(std::move(on_ready));
+    handlers_[fd.get()] = std::make_shared<handler>(std::move(on_event));
     return {};
 }
 

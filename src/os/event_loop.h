@@ -23,6 +23,8 @@ class event_loop {
     // Calls `on_ready` each time the descriptor is readable or hung up (level-triggered), until remove(). The
     // descriptor stays the caller's and must be removed before it is closed.
     status add(fd_ref fd, handler on_ready);
+    // Calls `on_hangup` once, when the peer of a stream socket has closed or shut it down; data doesn't wake this loop.
+    status add_hangup(fd_ref socket, handler on_hangup);
     void remove(fd_ref fd);
 
     // Calls `on_time` once.
@@ -34,6 +36,7 @@ class event_loop {
     void stop() { stopped_ = true; }
 
   private:
+    status add_events(fd_ref fd, unsigned events, handler on_event);
     explicit event_loop(unique_fd epoll) : epoll_(std::move(epoll)) {}
 
     unique_fd epoll_;

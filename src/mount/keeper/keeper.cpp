@@ -23,14 +23,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto request_time = 30s;           // for the front to say what it wants
-constexpr auto answer_time = 5s;             // for a server to hand its descriptors over
-constexpr auto control_time = 1s;            // for a caller at the control socket to ask its question
-constexpr auto ping_time = 2s;               // a server that lives answers at once
-constexpr auto quick_death = 500ms;          // a server that lived shorter than this may be dying of what it was asked
-constexpr auto most_delay = 2000ms;          // between restarts, and between replacements of a connection
-constexpr unsigned most_quick_deaths = 20;   // in a row: then the device is given up, and its readers get EIO
-constexpr unsigned default_connections = 8;  // at most, and no more than there are CPUs
+constexpr auto request_time = 30s;              // for the front to say what it wants
+constexpr auto answer_time = 5s;                // for a server to hand its descriptors over
+constexpr auto control_time = 1s;               // for a caller at the control socket to ask its question
+constexpr auto ping_time = 2s;                  // a server that lives answers at once
+constexpr auto most_delay = 2000ms;             // between restarts, and between replacements of a connection
+constexpr auto quick_death = 500ms;             // of a server: another one soon after may die as quickly
+constexpr unsigned most_fruitless_deaths = 20;  // in a row: then the device is given up, and its readers get EIO
+constexpr unsigned default_connections = 8;     // at most, and no more than there are CPUs
 
 result<image_identity> identity_of(fd_ref image, const fetch::image_info& info) {
     struct stat found {};
@@ -47,8 +47,8 @@ unique_fd duplicate(fd_ref fd) {
     return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
 }
 
-std::chrono::milliseconds next_delay(std::chrono::milliseconds delay) {
-    return std::min<std::chrono::milliseconds>(most_delay, delay == 0ms ? 20ms : delay * 2);
+std::chrono::milliseconds next_delay(std::chrono::milliseconds delay, std::chrono::milliseconds most = most_delay) {
+    return std::min(most, delay == 0ms ? 10ms : delay * 2);
 }
 
 }  // namespace
@@ -79,7 +79,8 @@ void keeper::run() {
     log::set_name("nerofs-keeper[" + device_->name() + "]");
     log::info("'" + record_.path + "' is attached to " + device_->path() + " by " + device_->transport() +
               (note_.empty() ? "" : "; " + note_));
-    if (!ctl::send(front_, ctl::encode(ctl::attach_answer{device_->path(), device_->transport(), note_, needs_}))) front_left();
+    if (!ctl::send(front_, ctl::encode(ctl::attach_answer{device_->path(), device_->transport(), note_, needs_})))
+        front_left();
     fault::point("keeper.attached");
     if (const status end = loop_.run(); !end) log::error("the keeper's loop failed: " + end.error().message());
 }
@@ -172,7 +173,10 @@ status keeper::connect_device(const ctl::nbd_settings& wanted, const std::vector
 
 // Everything that can happen from now on, as events.
 status keeper::watch_everything() {
-    for (connection& c : connections_) c.ended.reset();
+    for (connection& c : connections_) {
+        c.ended.reset();
+        NEROFS_CHECK(watch_hangup(c));
+    }
     if (front_) NEROFS_CHECK(loop_.add(front_.fd(), [this] { on_front(); }));
     NEROFS_CHECK(loop_.add(control_, [this] { on_control(); }));
     NEROFS_CHECK(loop_.add(server_.channel.fd(), [this] { on_server_message(); }));
@@ -180,6 +184,12 @@ status keeper::watch_everything() {
     if (const fd_ref ended = device_->ended_event())
         NEROFS_CHECK(loop_.add(ended, [this] { finish("the device has ended"); }));
     return {};
+}
+
+// The server reports the end of a connection. One that hangs doesn't: the kernel's timer ends its connections one by
+// one, which is seen here, too.
+status keeper::watch_hangup(const connection& c) {
+    return loop_.add_hangup(c.socket, [this] { check_server_lives(); });
 }
 
 // An attach that failed leaves nothing behind; a reattach that failed leaves everything as it was.
@@ -333,12 +343,15 @@ void keeper::on_server_death() {
     server_ready_ = false;
     if (ending_) return;
 
+    // A server that answered something before it died is replaced at once, or soon if that is often. One that dies of
+    // the very first thing it is asked would do so for ever.
+    const bool progressed = replies() != replies_at_start_;
     const bool quick = std::chrono::steady_clock::now() - server_started_ < quick_death;
-    quick_deaths_ = quick ? quick_deaths_ + 1 : 0;
-    restart_delay_ = quick_deaths_ > 1 ? next_delay(restart_delay_) : 0ms;
-    if (quick_deaths_ > most_quick_deaths) {
-        log::error("the server " + how + ", for the " + std::to_string(quick_deaths_) +
-                   "th time at once: giving up; readers of " + device_->path() + " get EIO");
+    fruitless_deaths_ = progressed ? 0 : fruitless_deaths_ + 1;
+    restart_delay_ = !quick ? 0ms : next_delay(restart_delay_, progressed ? most_delay / 20 : most_delay);
+    if (fruitless_deaths_ > most_fruitless_deaths) {
+        log::error("the server " + how + ", for the " + std::to_string(fruitless_deaths_) +
+                   "th time without an answer: giving up; readers of " + device_->path() + " get EIO");
         (void)device_->disconnect();
         finish("its server can't be kept running");
         return;
@@ -355,6 +368,7 @@ void keeper::on_server_death() {
 void keeper::start_server_again() {
     if (ending_) return;
     ++restarts_;
+    replies_at_start_ = replies();
     server_started_ = std::chrono::steady_clock::now();
     for (connection& c : connections_) c.ended.reset();  // the new server finds out again
     auto server = start_helper("nerofs-server", true);
@@ -374,6 +388,14 @@ void keeper::start_server_again() {
     loop_.at(os::in_time(restart_delay_), [this] { start_server_again(); });
 }
 
+std::uint64_t keeper::replies() const {
+    const serve::journal j(journal_memory_.data(), connections_.size());
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < connections_.size(); ++i)
+        sum += j.connection(i).reply_bytes.load(std::memory_order_relaxed);
+    return sum;
+}
+
 void keeper::on_connection_ended(std::uint32_t index, serve::connection_end how) {
     connections_[index].ended = how;
     if (ending_) return;
@@ -391,7 +413,6 @@ void keeper::on_connection_ended(std::uint32_t index, serve::connection_end how)
     const auto wait = c.delay;
     c.delay = next_delay(c.delay);
     loop_.at(os::in_time(wait), [this, index] { replace_connection(index); });
-    check_server_lives();
 }
 
 void keeper::replace_connection(std::uint32_t index) {
@@ -405,9 +426,12 @@ void keeper::replace_connection(std::uint32_t index) {
     // Nobody serves an ended connection, so its journal is the keeper's to clear. The server gets its end first: a
     // socket that the kernel has must have somebody behind it.
     serve::journal(journal_memory_.data(), connections_.size()).reset(index);
-    if (!ends || !serve::send_replacement(server_.channel, index, ends->first)) return;  // a dead server is started again
+    if (!ends || !serve::send_replacement(server_.channel, index, ends->first))
+        return;  // a dead server is started again
+    loop_.remove(c.socket);
     c.socket = std::move(ends->first);
     c.ended.reset();
+    (void)watch_hangup(c);
     log::info("connection " + std::to_string(index) + " of " + device_->name() + " is replaced");
     // If no socket was dead after all the kernel drops this one, its end closes with ours, and the server reports it.
     if (const status taken = device_->replace_socket(ends->second); !taken)
@@ -416,9 +440,9 @@ void keeper::replace_connection(std::uint32_t index) {
         loop_.at(os::in_time(10 * most_delay), [this, index] { connections_[index].delay = 0ms; });
 }
 
-// A connection that ends by the kernel's timer points to a server that hangs: one that doesn't answer is replaced.
+// A server that doesn't answer is replaced.
 void keeper::check_server_lives() {
-    if (ping_timer_ || !server_ready_ || !serve::send_simple(server_.channel, serve::message::ping)) return;
+    if (ending_ || ping_timer_ || !server_ready_ || !serve::send_simple(server_.channel, serve::message::ping)) return;
     ping_timer_ = loop_.at(os::in_time(ping_time), [this] {
         ping_timer_.reset();
         log::warning("the server doesn't answer; ending it");

@@ -35,6 +35,8 @@ class keeper {
     result<std::vector<unique_fd>> make_sockets();
     status connect_device(const ctl::nbd_settings& wanted, const std::vector<unique_fd>& kernel_ends);
     status watch_everything();
+    struct connection;
+    status watch_hangup(const connection& c);
     void undo();
     void end_serving();
 
@@ -44,6 +46,7 @@ class keeper {
     void on_server_message();
     void on_server_death();
     void start_server_again();
+    std::uint64_t replies() const;  // bytes of answers so far
     void on_connection_ended(std::uint32_t index, serve::connection_end how);
     void replace_connection(std::uint32_t index);
     void check_server_lives();
@@ -62,8 +65,8 @@ class keeper {
     os::event_loop loop_;
 
     record record_;
-    std::string note_;   // for the user
-    std::string needs_;  // what the image needs of the kernel
+    std::string note_;       // for the user
+    std::string needs_;      // what the image needs of the kernel
     bool attaching_ = true;  // false: the device was there before, and stays if we fail
     bool mounted_ = false;
     bool ending_ = false;
@@ -85,7 +88,8 @@ class keeper {
     bool server_ready_ = false;
     std::chrono::steady_clock::time_point server_started_;
     std::chrono::milliseconds restart_delay_{0};
-    unsigned quick_deaths_ = 0;
+    unsigned fruitless_deaths_ = 0;
+    std::uint64_t replies_at_start_ = 0;
     std::uint64_t restarts_ = 0;
     std::optional<os::event_loop::timer_id> ping_timer_;
 
