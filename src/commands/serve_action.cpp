@@ -74,7 +74,10 @@ struct path_remover {
 status do_serve(const cli::nerofs_serve& command, const environment& env) {
     const auto run = [&]() -> status {
         NEROFS_TRY(mount::opened_source source, mount::open_source(command.source));
-        NEROFS_TRY(const fetch::image_info info, mount::check_image(source.file, {0, true}));
+        // With or without extra devices: whoever mounts the export gives them.
+        auto checked = mount::check_image(source.file, {0, false});
+        if (!checked && checked.error().kind == error_kind::usage) checked = mount::check_image(source.file, {0, true});
+        NEROFS_TRY(const fetch::image_info info, std::move(checked));
 
         serve::server_setup setup;
         setup.connections = command.connections.value_or(default_clients);
