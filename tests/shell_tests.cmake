@@ -1,0 +1,17 @@
+# Each function test_* of tests/<label>/* is a ctest test <label>_<file>_<function> with that label.
+function(nerofs_shell_tests label)
+    cmake_parse_arguments(ARG "" "" "WRAPPER" ${ARGN})
+    file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${label}/*)
+    foreach(file ${files})
+        get_filename_component(base ${file} NAME)
+        set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+        file(STRINGS ${file} lines REGEX "^test_[a-z0-9_]+\\(\\) {")
+        foreach(line ${lines})
+            string(REGEX REPLACE "^(test_[a-z0-9_]+).*" "\\1" function "${line}")
+            string(REGEX REPLACE "^test_" "" name "${function}")
+            add_test(NAME ${label}_${base}_${name} COMMAND ${ARG_WRAPPER} ${file} ${function})
+            set_tests_properties(${label}_${base}_${name} PROPERTIES LABELS ${label} TIMEOUT 120 SKIP_RETURN_CODE 77
+                ENVIRONMENT "NEROFS_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+        endforeach()
+    endforeach()
+endfunction()
