@@ -153,17 +153,13 @@ bool connection::discard(std::uint64_t bytes) {
 // ---- taking over ----
 
 bool connection::recover() {
-    if (j_.batch_count.load(std::memory_order_acquire) != 0) {
-        add(j_.takeovers, 1);
-        if (!resume_batch()) return false;
-    }
+    if (j_.batch_count.load(std::memory_order_acquire) != 0 && !resume_batch()) return false;
     for (std::uint16_t i = 0; i < max_in_flight; ++i) {
         if (j_.slots[i].state.load(std::memory_order_acquire) == slot_state::empty) {
             free_.push_back(i);
         } else {
             if (!plausible(j_.slots[i])) return cut();
             pending_.push_back(i);
-            add(j_.takeovers, 1);
         }
     }
     goodbye_ = j_.goodbye.load(std::memory_order_acquire) != 0;
@@ -180,8 +176,9 @@ bool connection::recover() {
         // How much of a write's payload was skipped isn't recorded; the kernel doesn't write to a read-only device.
         if (payload_bytes != 0) return cut();
     }
-    fault::point("journal.received");
+    if (!pending_.empty()) fault::point("journal.received");
     clear_intake(sizeof j_.intake);
+    add(j_.takeovers, pending_.size());
     return true;
 }
 
@@ -201,6 +198,7 @@ bool connection::resume_batch() {
         if (j_.batch_slots[i] >= max_in_flight || !plausible(j_.slots[j_.batch_slots[i]])) return cut();
         if (j_.slots[j_.batch_slots[i]].error == 0) data_bytes += j_.slots[j_.batch_slots[i]].length;
     }
+    add(j_.takeovers, count);
     const std::uint64_t total = count * sizeof(nbd::simple_reply) + data_bytes;
     const std::uint64_t sent = progress();
     if (sent > total) return cut();

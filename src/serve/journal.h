@@ -66,7 +66,7 @@ struct connection_journal {
     alignas(64) std::atomic<std::uint64_t> requests;
     std::atomic<std::uint64_t> reply_bytes;
     std::atomic<std::uint64_t> errors;
-    std::atomic<std::uint64_t> takeovers;  // answers that a later process completed
+    std::atomic<std::uint64_t> takeovers;  // answers that were begun or owed by an earlier process
 };
 
 // The shared memory of a mount: this header, then one connection_journal for each connection.
