@@ -1,0 +1,167 @@
+#include "mount/record.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "os/channel.h"
+#include "os/files.h"
+
+namespace nerofs::mount {
+namespace {
+
+using namespace std::chrono_literals;
+
+record example() {
+    record r;
+    r.id = "0123456789abcdef";
+    r.transport = "nbd (netlink)";
+    r.index = 3;
+    r.source = "../image with space\n%41.erofs";
+    r.path = "/srv/image with space\n%41.erofs";
+    r.target = "/mnt/\xff\x01";
+    r.fs_offset = 4096;
+    r.extra_devices = true;
+    r.identity = {1ull << 40, -5, 77, "c1b9d5a2-f162-11cf-9ece-0020afc76f16"};
+    r.block_size = 512;
+    r.connections = 2;
+    r.timeout = 30s;
+    r.dead_timeout = 300s;
+    r.attached_at = 1795331012;
+    r.backend = "/run/nerofs/0123456789abcdef.record";
+    return r;
+}
+
+std::string with(std::string text, const std::string& what, const std::string& instead) {
+    const auto at = text.find(what);
+    EXPECT_NE(at, std::string::npos) << what;
+    return text.replace(at, what.size(), instead);
+}
+
+TEST(record, every_field_comes_back_and_values_cannot_break_lines) {
+    const record r = example();
+    const std::string text = encode_record(r);
+    EXPECT_EQ(text.substr(0, 16), "nerofs-record 1\n");
+    EXPECT_NE(text.find("\npath=/srv/image%20with%20space%0a%2541.erofs\n"), std::string::npos) << text;
+    const auto back = decode_record(text);
+    ASSERT_TRUE(back) << back.error().text;
+    EXPECT_EQ(encode_record(*back), text);
+    EXPECT_EQ(back->source, r.source);
+    EXPECT_EQ(back->target, r.target);
+    EXPECT_EQ(back->identity, r.identity);
+    EXPECT_EQ(back->timeout, 30s);
+}
+
+TEST(record, whatever_is_damaged_is_corrupt_never_half_read) {
+    const std::string good = encode_record(example());
+    for (std::size_t size = 1; size < good.size(); ++size)
+        EXPECT_FALSE(decode_record(std::string_view(good).substr(0, size))) << size;
+    for (const auto& [what, instead] :
+         std::initializer_list<std::pair<std::string, std::string>>{{"index=3", "index=-2"},
+                                                                    {"index=3", "index=3x"},
+                                                                    {"index=3", "index=99999999999999"},
+                                                                    {"path=/", "path="},
+                                                                    {"id=0123456789abcdef", "id=../../../etc/shad"},
+                                                                    {"connections=2", "connections=65"},
+                                                                    {"connections=2", "connections=0"},
+                                                                    {"block_size=512", "block_size=511"},
+                                                                    {"timeout=30", "timeout=-1"},
+                                                                    {"extra_devices=1", "extra_devices=2"},
+                                                                    {"%2541.erofs\ntarget", "%254%\ntarget"},
+                                                                    {"%2541.erofs\ntarget", "%2\ntarget"},
+                                                                    {"source=", "sauce="}})
+        EXPECT_FALSE(decode_record(with(good, what, instead))) << instead;
+    EXPECT_FALSE(decode_record(good + "x"));
+    EXPECT_FALSE(decode_record(std::string(70000, 'x')));
+    EXPECT_EQ(decode_record(with(good, "record 1", "record 2")).error().kind, error_kind::unsupported);
+}
+
+TEST(record, the_peers_local_record_is_understood_and_its_others_are_named) {
+    const auto local = decode_record("LOCAL /srv/with space.erofs\n");
+    ASSERT_TRUE(local);
+    EXPECT_EQ(local->path, "/srv/with space.erofs");
+    EXPECT_EQ(local->connections, 1u);
+    EXPECT_TRUE(local->identity.uuid.empty());
+    EXPECT_EQ(decode_record("OCI_LAYER docker.io/x linux/amd64 0 dXNlcjpwYXNz").error().text,
+              "a recovery file of kind OCI_LAYER is not supported yet");
+    for (const char* bad : {"", "LOCAL", "LOCAL ", "LOCAL relative", "LOCAL /a\nLOCAL /b", "local /x", "\n"})
+        EXPECT_EQ(decode_record(bad).error().kind, error_kind::corrupt) << bad;
+}
+
+struct temporary_directory {
+    char path[32] = "/tmp/nerofs-record-XXXXXX";
+    temporary_directory() { EXPECT_NE(::mkdtemp(path), nullptr); }
+    ~temporary_directory() { ::rmdir(path); }
+};
+
+TEST(run_directory, is_made_at_first_use_for_its_owner_alone) {
+    const temporary_directory parent;
+    const run_directory directory(std::string(parent.path) + "/run/nerofs");
+    ASSERT_TRUE(directory.prepare());
+    ASSERT_TRUE(directory.prepare());
+    struct stat found {};
+    ASSERT_EQ(::stat(directory.path().c_str(), &found), 0);
+    EXPECT_EQ(found.st_mode & 07777, 0700u);
+    ASSERT_EQ(::chmod(directory.path().c_str(), 0777), 0);
+    EXPECT_EQ(directory.prepare().error().kind, error_kind::permission);
+    ::rmdir(directory.path().c_str());
+    ASSERT_EQ(::symlink("/tmp", directory.path().c_str()), 0);
+    EXPECT_FALSE(directory.prepare()) << "a link to a directory that others write";
+    ::unlink(directory.path().c_str());
+    ::rmdir((std::string(parent.path) + "/run").c_str());
+}
+
+TEST(run_directory, records_are_stored_private_listed_and_erased_with_their_socket) {
+    const temporary_directory parent;
+    const run_directory directory(parent.path);
+    const record r = example();
+    ASSERT_TRUE(directory.store(r));
+    const auto listening = os::listen_at(directory.control_path(r.id));
+    ASSERT_TRUE(listening);
+    ASSERT_TRUE(os::write_file_atomically(std::string(parent.path) + "/not-an-id.record", "x"));
+    EXPECT_EQ(directory.ids(), std::vector<std::string>{r.id});
+    EXPECT_EQ(encode_record(*directory.load(directory.record_path(r.id))), encode_record(r));
+    struct stat found {};
+    ASSERT_EQ(::stat(directory.record_path(r.id).c_str(), &found), 0);
+    EXPECT_EQ(found.st_mode & 07777, 0600u);
+    directory.erase(r.id);
+    EXPECT_NE(::access(directory.record_path(r.id).c_str(), F_OK), 0);
+    EXPECT_NE(::access(directory.control_path(r.id).c_str(), F_OK), 0);
+    ::unlink((std::string(parent.path) + "/not-an-id.record").c_str());
+}
+
+TEST(run_directory, garbage_is_what_nobody_serves_and_no_device_has) {
+    const temporary_directory parent;
+    const run_directory directory(parent.path);
+    record served = example();
+    record orphan = example();
+    orphan.id = "00000000000000aa";
+    orphan.backend = directory.record_path(orphan.id);
+    ASSERT_TRUE(directory.store(served));
+    ASSERT_TRUE(directory.store(orphan));
+    {
+        const auto listening = os::listen_at(directory.control_path(served.id));
+        directory.collect_garbage();
+        EXPECT_EQ(directory.ids(), std::vector<std::string>{served.id});
+    }
+    directory.collect_garbage();
+    EXPECT_TRUE(directory.ids().empty());
+}
+
+TEST(nbd_index, is_read_from_names_people_use) {
+    EXPECT_EQ(*nbd_index_of("/dev/nbd3"), 3);
+    EXPECT_EQ(*nbd_index_of("nbd12"), 12);
+    for (const char* bad : {"/dev/nbd", "/dev/nbd-1", "/dev/nbd0p1", "/dev/loop0", "", "nbd99999999999"})
+        EXPECT_EQ(nbd_index_of(bad).error().kind, error_kind::usage) << bad;
+}
+
+TEST(ids, are_sixteen_hex_digits_and_a_peers_record_has_always_the_same) {
+    EXPECT_EQ(new_id().size(), 16u);
+    EXPECT_NE(new_id(), new_id());
+    EXPECT_EQ(id_of_peer_record("a"), "c8ce1068c4cd36fa") << "FNV-1a of \"a\" is af63dc4c8601ec8c";
+    EXPECT_NE(id_of_peer_record("/a"), id_of_peer_record("/b"));
+}
+
+}  // namespace
+}  // namespace nerofs::mount
