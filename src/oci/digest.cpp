@@ -2,11 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <variant>
-
-#include "codec/hex.h"
-#include "codec/sha256.h"
-#include "oci/sha512.h"
 #include "oci/text.h"
 
 namespace nerofs::oci {
@@ -47,39 +42,6 @@ result<digest> parse_digest(std::string_view text) {
     };
     if (!only(algorithm, letter)) return wrong("must be sha256: and 64 hex digits");
     return fail(error_kind::unsupported, fmt::format("digest {}: only sha256 and sha512 are known", quoted(text)));
-}
-
-struct digester::state {
-    std::variant<codec::sha256, sha512> hash;
-};
-
-digester::digester(digest_algorithm algorithm) : state_(std::make_unique<state>()) {
-    if (algorithm == digest_algorithm::sha512) state_->hash.emplace<sha512>();
-}
-digester::digester(digester&&) noexcept = default;
-digester& digester::operator=(digester&&) noexcept = default;
-digester::~digester() = default;
-
-void digester::update(std::span<const std::byte> bytes) {
-    std::visit([&](auto& hash) { hash.update(bytes); }, state_->hash);
-}
-
-digest digester::finish() {
-    const auto algorithm = state_->hash.index() == 0 ? digest_algorithm::sha256 : digest_algorithm::sha512;
-    return {algorithm, std::visit([](auto& hash) { return codec::to_hex(hash.finish()); }, state_->hash)};
-}
-
-digest digest_of(std::span<const std::byte> bytes, digest_algorithm algorithm) {
-    digester d(algorithm);
-    d.update(bytes);
-    return d.finish();
-}
-
-status check_digest(std::span<const std::byte> bytes, const digest& expected, std::string_view what) {
-    const digest found = digest_of(bytes, expected.algorithm);
-    if (found == expected) return {};
-    return fail(error_kind::corrupt,
-                fmt::format("{}: its digest is {}, but must be {}", what, found.to_string(), expected.to_string()));
 }
 
 }  // namespace nerofs::oci

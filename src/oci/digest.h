@@ -1,11 +1,7 @@
-// Digests: the names of blobs and manifests, and the proof that bytes are the ones named (OCI image specification,
-// "Digests").
+// Digests as text: the names of blobs and manifests (OCI image specification, "Digests").
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,27 +22,5 @@ struct digest {
 // "sha256:<64 lower-case hex digits>" or the same with sha512 and 128. Errors: unsupported for another algorithm, else
 // corrupt.
 result<digest> parse_digest(std::string_view text);
-
-// A digest that grows piece by piece, of either algorithm. One thread at a time.
-class digester {
-  public:
-    explicit digester(digest_algorithm algorithm);
-    digester(digester&&) noexcept;
-    digester& operator=(digester&&) noexcept;
-    ~digester();
-
-    void update(std::span<const std::byte> bytes);
-    // Once, at the end.
-    digest finish();
-
-  private:
-    struct state;
-    std::unique_ptr<state> state_;
-};
-
-digest digest_of(std::span<const std::byte> bytes, digest_algorithm algorithm = digest_algorithm::sha256);
-
-// Whether the bytes are the ones that `expected` names. Error: corrupt, with both digests; `what` names the bytes.
-status check_digest(std::span<const std::byte> bytes, const digest& expected, std::string_view what);
 
 }  // namespace nerofs::oci

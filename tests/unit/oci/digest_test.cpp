@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "oci/digest_check.h"
+
 namespace nerofs::oci {
 namespace {
 
