@@ -60,71 +60,8 @@ bool is_authority(std::string_view text) {
     return port[0] == ':' && whole_number(port.substr(1), number) && number != 0;
 }
 
-// ---- registry images: the grammar of github.com/distribution/reference, a little wider in separators
-
-constexpr std::size_t longest_repository = 255;
-constexpr std::size_t longest_tag = 128;
-
-bool is_repository(std::string_view name) {
-    if (name.size() > longest_repository) return false;
-    const auto alphanumeric = [](char c) { return is_digit(c) || is_lower(c); };
-    while (true) {
-        const std::size_t slash = std::min(name.find('/'), name.size());
-        const std::string_view part = name.substr(0, slash);
-        const auto allowed = [](char c) { return is_digit(c) || is_lower(c) || c == '.' || c == '_' || c == '-'; };
-        if (!only(part, allowed) || !alphanumeric(part.front()) || !alphanumeric(part.back())) return false;
-        if (slash == name.size()) return true;
-        name.remove_prefix(slash + 1);
-    }
-}
-
-bool is_tag(std::string_view tag) {
-    const auto allowed = [](char c) { return is_word(c) || c == '.' || c == '-'; };
-    return tag.size() <= longest_tag && only(tag, allowed) && is_word(tag[0]);
-}
-
-bool is_digest(std::string_view digest) {
-    return digest.starts_with("sha256:") && digest.size() == 7 + 64 && only(digest.substr(7), is_lower_hex);
-}
-
-result<source_spec> parse_image(std::string_view reference) {
-    const auto wrong = [&](std::string_view why) {
-        return fail(make_error(error_kind::usage, fmt::format("image {}: {}", quoted(reference), why))
-                        .with_hint("an image is [REGISTRY/]NAME[:TAG][@sha256:HEX]"));
-    };
-    std::string_view rest = reference;
-    oci_source image;
-    if (const std::size_t at = rest.find('@'); at != std::string_view::npos) {
-        // What looks like credentials before a host isn't shown.
-        if (!rest.substr(at + 1).starts_with("sha256:"))
-            return fail(error_kind::usage, "image: '@' must be followed by sha256: and 64 hex digits");
-        image.digest = rest.substr(at + 1);
-        if (!is_digest(image.digest)) return wrong("the digest is not sha256: and 64 hex digits");
-        rest = rest.substr(0, at);
-    }
-    // A colon behind the last slash begins a tag; one before it belongs to the registry's port.
-    const std::size_t slash = rest.rfind('/');
-    const std::size_t colon = rest.rfind(':');
-    if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash)) {
-        image.tag = rest.substr(colon + 1);
-        if (!is_tag(image.tag)) return wrong("the tag is malformed");
-        rest = rest.substr(0, colon);
-    }
-    const std::string_view first = rest.substr(0, rest.find('/'));
-    const bool has_registry =
-        first.size() < rest.size() && (first.find_first_of(".:") != std::string_view::npos || first == "localhost" ||
-                                       !only(first, [](char c) { return !is_upper(c); }));
-    if (has_registry) {
-        if (!is_authority(first)) return wrong("the registry is not HOST or HOST:PORT");
-        image.registry = first == "index.docker.io" ? "docker.io" : std::string(first);
-        rest.remove_prefix(first.size() + 1);
-    } else {
-        image.registry = "docker.io";
-    }
-    if (!is_repository(rest)) return wrong("the name is malformed");
-    const bool official = image.registry == "docker.io" && rest.find('/') == std::string_view::npos;
-    image.repository = official ? fmt::format("library/{}", rest) : std::string(rest);
-    if (image.tag.empty() && image.digest.empty()) image.tag = "latest";
+result<source_spec> image_of(std::string_view text) {
+    NEROFS_TRY(oci::reference image, oci::parse_reference(text));
     return image;
 }
 
@@ -165,7 +102,7 @@ result<source_spec> parse_url(std::string_view url) {
 result<source_spec> not_local(std::string_view source) {
     error e =
         make_error(error_kind::not_found, fmt::format("image {}: no such file or device", quoted(source)), ENOENT);
-    if (!source.starts_with('/') && !source.starts_with('.') && parse_image(source))
+    if (!source.starts_with('/') && !source.starts_with('.') && oci::parse_reference(source))
         return fail(std::move(e).with_hint(fmt::format("an image in a registry is named docker://{}", source)));
     return fail(std::move(e));
 }
@@ -188,10 +125,8 @@ std::string text_of(const local_source& local, const mount_options&) {
 }
 
 std::string text_of(const oci_source& image, const mount_options& options) {
-    std::string name = fmt::format("{}/{}", image.registry, image.repository);
-    if (!image.tag.empty()) name += fmt::format(":{}", image.tag);
-    if (!image.digest.empty()) name += fmt::format("@{}", image.digest);
-    return fmt::format("registry image '{}'{}", name, oci_details(options.oci));  // its grammar has nothing to quote
+    // The grammar of an image's name leaves nothing to quote.
+    return fmt::format("registry image '{}'{}", oci::to_string(image), oci_details(options.oci));
 }
 
 std::string text_of(const s3_source& object, const mount_options& options) {
@@ -217,7 +152,7 @@ result<source_spec> classify_source(std::string_view source, const mount_options
     };
     if (options.oci.given) {
         if (!scheme.empty() && !names_image) return contradicts("oci.*");
-        return parse_image(rest);
+        return image_of(rest);
     }
     if (options.s3.given) {
         if (!scheme.empty() && !names_object) return contradicts("s3.*");
@@ -236,7 +171,7 @@ result<source_spec> classify_source(std::string_view source, const mount_options
     const bool remote = names_image || names_object || names_url;
     if (remote && options.loop)
         return fail(error_kind::usage, "option 'loop': only a local image can be on a loop device");
-    if (names_image) return parse_image(rest);
+    if (names_image) return image_of(rest);
     if (names_object) return parse_object(rest);
     if (names_url) return parse_url(source);
     if (!scheme.empty())

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "cli/mount_options.h"
+#include "oci/reference.h"
 
 namespace nerofs::cli {
 
@@ -21,15 +22,8 @@ struct local_source {
     friend bool operator==(const local_source&, const local_source&) = default;
 };
 
-// docker://REFERENCE, oci://REFERENCE, or with oci.* options REFERENCE alone. "debian" is
-// docker.io/library/debian:latest.
-struct oci_source {
-    std::string registry;    // "docker.io", "localhost:5000"
-    std::string repository;  // "library/debian"
-    std::string tag;         // "latest" when neither tag nor digest was given
-    std::string digest;      // "sha256:<hex>" or empty
-    friend bool operator==(const oci_source&, const oci_source&) = default;
-};
+// docker://REFERENCE, oci://REFERENCE, or with oci.* options REFERENCE alone.
+using oci_source = oci::reference;
 
 // s3://BUCKET/KEY, or with s3.* options BUCKET/KEY.
 struct s3_source {
