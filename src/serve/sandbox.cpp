@@ -18,11 +18,10 @@ namespace nerofs::serve {
 
 status enter_sandbox() {
     // The program's own pages now, stacks and heap as they are used. Where locked memory is limited (nerofs serve by a
-    // user) the server works unlocked: at the limit it couldn't even start a thread any more.
+    // user) only the former: at the limit not even a thread could be started any more.
     rlimit lockable{};
-    if (::getrlimit(RLIMIT_MEMLOCK, &lockable) == 0 && lockable.rlim_cur == RLIM_INFINITY &&
-        ::mlockall(MCL_CURRENT) == 0)
-        ::mlockall(MCL_FUTURE | MCL_ONFAULT);
+    const bool unlimited = ::getrlimit(RLIMIT_MEMLOCK, &lockable) == 0 && lockable.rlim_cur == RLIM_INFINITY;
+    if (::mlockall(MCL_CURRENT) == 0 && unlimited) ::mlockall(MCL_FUTURE | MCL_ONFAULT);
 
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail_errno("no_new_privs");
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
