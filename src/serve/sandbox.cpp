@@ -1,6 +1,7 @@
 #include "serve/sandbox.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -17,6 +18,9 @@
 namespace nerofs::serve {
 
 status enter_sandbox() {
+    // One heap for all threads, which hardly use it. Beyond eight, libc would count the processors, in a file of sysfs.
+    ::mallopt(M_ARENA_MAX, 1);
+
     // The program's own pages now, stacks and heap as they are used. Where locked memory is limited (nerofs serve by a
     // user) only the former: at the limit not even a thread could be started any more.
     rlimit lockable{};

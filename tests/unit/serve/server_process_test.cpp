@@ -172,6 +172,16 @@ TEST(server_process, serves_many_clients_where_locked_memory_is_limited) {
     EXPECT_EQ(server.reap(), "exited with status 0");
 }
 
+TEST(server_process, serves_as_many_connections_as_there_may_be) {
+    server_keeper k(max_connections);
+    ASSERT_EQ(k.start(), "");
+    checking_readers readers(k.kernel(), 8, 40);
+    while (!readers.ended()) std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(k.kill_server(), "was killed by signal 9 (Killed)");
+    readers.finish();
+    k.expect_flawless();
+}
+
 TEST(server_process, leaves_quietly_when_the_kernel_says_goodbye_and_its_keeper_is_gone) {
     server_keeper k;
     ASSERT_EQ(k.start(), "");
