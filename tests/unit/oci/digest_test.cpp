@@ -5,13 +5,10 @@
 #include <string>
 
 #include "oci/digest_check.h"
+#include "support.h"
 
 namespace nerofs::oci {
 namespace {
-
-std::span<const std::byte> bytes_of(const std::string& text) {
-    return std::as_bytes(std::span(text));
-}
 
 const std::string sha256_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 const std::string sha512_of_abc =
