@@ -1,8 +1,10 @@
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <charconv>
 #include <filesystem>
 
@@ -12,7 +14,9 @@
 #include "fetch/messages.h"
 #include "mount/children.h"
 #include "mount/front.h"
+#include "mount/keeper/nbd_device.h"
 #include "mount/local.h"
+#include "mount/record.h"
 #include "os/files.h"
 #include "os/mounts.h"
 
@@ -86,6 +90,29 @@ ctl::nbd_settings settings_of(const cli::nbd_options& options) {
     return settings;
 }
 
+// Ctrl-C ends an attach; once mount(2) is called it is too late for that, or the user would be told of an end and have
+// a mount. Signals that came meanwhile have their effect afterwards, unless the mount was made.
+class held_interrupts {
+  public:
+    held_interrupts() {
+        sigset_t signals;
+        sigemptyset(&signals);
+        for (const int signal : interrupts) sigaddset(&signals, signal);
+        ::sigprocmask(SIG_BLOCK, &signals, &before_);
+    }
+    held_interrupts(const held_interrupts&) = delete;
+    held_interrupts& operator=(const held_interrupts&) = delete;
+    ~held_interrupts() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
+
+    static void drop() {
+        for (const int signal : interrupts) ::signal(signal, SIG_IGN);
+    }
+
+  private:
+    static constexpr std::array interrupts{SIGINT, SIGTERM};
+    sigset_t before_;
+};
+
 class mounting {
   public:
     mounting(const cli::mount_command& command, const environment& env) : command_(command), env_(env) {}
@@ -156,28 +183,50 @@ class mounting {
             return info ? status() : fail(info.error());
         }
         ctl::attach_request request;
+        request.id = mount::new_id();
         request.source = command_.source;
         request.path = source_.path;
         request.target = std::filesystem::absolute(command_.target).lexically_normal().string();
         request.fs_offset = image_.fs_offset;
         request.extra_devices = image_.extra_devices;
         request.nbd = settings_of(command_.options.nbd);
+        auto done = attach_and_mount(request);
+        if (!done) clean_up_after(request.id);
+        return done;
+    }
+
+    status attach_and_mount(const ctl::attach_request& request) {
         NEROFS_TRY(mount::attachment device, mount::attachment::start(request, source_.file));
         fault::point("front.attached");
+        const held_interrupts held;
         status done = enter_namespace(command_.mount_namespace);
         if (done)
             done = mount::mount_erofs(device.device().device,
                                       {command_.target, command_.options.flags, image_.data_without_offset},
                                       device.device().needs);
         if (!done) {
-            device.undo();
+            NEROFS_CHECK(device.undo());
             return done;
         }
         fault::point("front.mounted");
+        if (auto kept = device.mounted(request.target); !kept) {
+            // Nobody would notice its end: better no mount than one that leaves a device behind.
+            (void)os::unmount(command_.target, MNT_DETACH);
+            (void)device.undo();
+            return kept;
+        }
+        held_interrupts::drop();
         if (!device.device().note.empty()) std::fprintf(env_.err, "nerofs: note: %s\n", device.device().note.c_str());
         say("mounted '" + source_.path + "' on '" + command_.target + "': " + device.device().transport + ", " +
             device.device().device);
-        return device.mounted(request.target);
+        return {};
+    }
+
+    // What a keeper that died in the middle has left: its device, whose end is also the server's, and its record.
+    void clean_up_after(const std::string& id) const {
+        if (const auto index = mount::nbd_with_backend(env_.directory.record_path(id)))
+            (void)mount::disconnect_by_netlink(*index);
+        env_.directory.erase(id);
     }
 
     void say(const std::string& line) const {

@@ -35,7 +35,7 @@ status do_reattach(const std::string& device, const environment& env) {
     const auto run = [&]() -> status {
         NEROFS_TRY(const int index, mount::nbd_index_of(device));
         const mount::nbd_state state = mount::nbd_state_of(index);
-        if (!state.exists) return fail(errno_error(ENODEV, "there is no such device"));
+        if (!state.exists) return fail(error_kind::not_found, "there is no such device", ENODEV);
         NEROFS_TRY(const std::string record, mount::record_of_device(env.directory, index));
         NEROFS_TRY(const ctl::attach_answer answer, mount::reattach(record, index));
         std::fprintf(env.out, "%s is served again%s%s\n", answer.device.c_str(), answer.note.empty() ? "" : ": ",
@@ -70,7 +70,7 @@ status do_disconnect(const std::string& device, const environment& env) {
     const auto run = [&]() -> status {
         NEROFS_TRY(const int index, mount::nbd_index_of(device));
         const mount::nbd_state state = mount::nbd_state_of(index);
-        if (!state.exists) return fail(errno_error(ENODEV, "there is no such device"));
+        if (!state.exists) return fail(error_kind::not_found, "there is no such device", ENODEV);
         if (!state.connected) return fail(error_kind::usage, "it is not connected", ENOTCONN);
         // Its keeper does it best, and is the only one who can where netlink can't be used.
         const auto control = mount::control_path_of(env.directory, index);
@@ -81,7 +81,11 @@ status do_disconnect(const std::string& device, const environment& env) {
             (void)keeper->receive(os::in_time(disconnect_time));
             return {};
         }
-        return mount::disconnect_by_netlink(index);
+        NEROFS_CHECK(mount::disconnect_by_netlink(index));
+        // Nobody is left to remove its record, and a mount may hold the device for long.
+        const auto path = mount::record_of_device(env.directory, index);
+        if (const auto r = path ? env.directory.load(*path) : fail(path.error())) env.directory.erase(r->id);
+        return {};
     };
     auto done = run();
     if (!done) return fail(std::move(done).error().in("cannot disconnect '" + device + "'"));

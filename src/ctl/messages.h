@@ -39,6 +39,7 @@ struct nbd_settings {
 };
 
 struct attach_request {
+    std::string id;               // of the record, chosen by the front: it can clean up after a keeper that died
     std::string source;           // as the user wrote it
     std::string path;             // absolute, symbolic links resolved
     std::string target;           // mount point, for people

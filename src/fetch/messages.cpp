@@ -67,7 +67,7 @@ result<image_info> receive_info(const os::channel& from, os::deadline until) {
 }
 
 std::string needs_of(const image_info& info) {
-    if (info.kernel_series.empty()) return {};
+    if (info.kernel_series.empty() || info.kernel_feature == "EROFS") return {};  // each kernel that has EROFS at all
     return "Linux " + info.kernel_series + " or later (" + info.kernel_feature + ")";
 }
 

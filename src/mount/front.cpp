@@ -40,24 +40,33 @@ result<started_keeper> start_keeper() {
     return started_keeper{std::move(process), std::move(ends.first)};
 }
 
+// A keeper whose channel has closed: how it ended, in words.
+error death_of(os::process& keeper, const std::string& when) {
+    const bool gone = os::wait_readable(keeper.pidfd(), os::in_time(exit_time)).has_value();
+    return make_error(error_kind::permanent,
+                      "the keeper (nerofs-keeper) " + (gone ? keeper.reap() : "hung up") + " " + when, EIO)
+        .with_hint("see /run/nerofs/log");
+}
+
 result<ctl::attach_answer> ask(started_keeper& keeper, const status& sent) {
-    NEROFS_CHECK(sent);
-    auto packet = ctl::receive_answer(keeper.channel, ctl::message::attach_answer, os::in_time(attach_time));
-    if (packet) {
-        wire_reader body = ctl::body_of(*packet);
-        return ctl::decode_attach_answer(body);
+    // What can't be sent isn't the story: a keeper that hung up may have said why before.
+    if (!sent && sent.error().kind != error_kind::cancelled) return fail(sent.error());
+    const auto packet = keeper.channel.receive(os::in_time(attach_time));
+    if (!packet) {
+        if (packet.error().kind != error_kind::cancelled) return fail(packet.error());
+        return fail(death_of(keeper.process, "before the device was ready"));
     }
-    // A keeper that has failed has undone everything and is ending: when we report, nothing of it is left.
-    const bool gone = os::wait_readable(keeper.process.pidfd(), os::in_time(exit_time)).has_value();
-    if (packet.error().code != EPIPE) {
-        if (gone) keeper.process.reap();
-        return fail(packet.error());
+    wire_reader body(packet->bytes);
+    switch (body.get<ctl::message>()) {
+        case ctl::message::attach_answer:
+            return ctl::decode_attach_answer(body);
+        case ctl::message::failed:
+            // It has undone everything and is ending: when we report, nothing of it is left.
+            if (os::wait_readable(keeper.process.pidfd(), os::in_time(exit_time))) keeper.process.reap();
+            return fail(ctl::decode_error(body));
+        default:
+            return fail(error_kind::corrupt, "the keeper sent an unexpected answer");
     }
-    return fail(make_error(error_kind::permanent,
-                           "the keeper (nerofs-keeper) " + (gone ? keeper.process.reap() : "hung up") +
-                               " before the device was ready",
-                           EIO)
-                    .with_hint("see /run/nerofs/log"));
 }
 
 }  // namespace
@@ -84,16 +93,28 @@ result<attachment> attachment::start(const ctl::attach_request& request, fd_ref 
 status attachment::mounted(const std::string& mount_point) {
     // The mount's root lets the keeper watch for the unmount; without it (it may be unreadable) it finds it by itself.
     const auto root = os::open_file(mount_point, O_PATH | O_DIRECTORY);
-    NEROFS_CHECK(ctl::send_text(keeper_, ctl::message::mounted, mount_point, root ? fd_ref(*root) : fd_ref()));
-    NEROFS_TRY(const os::packet done, ctl::receive_answer(keeper_, ctl::message::done, os::in_time(done_time)));
-    return {};
+    status told = ctl::send_text(keeper_, ctl::message::mounted, mount_point, root ? fd_ref(*root) : fd_ref());
+    if (told) {
+        auto done = ctl::receive_answer(keeper_, ctl::message::done, os::in_time(done_time));
+        if (done) return {};
+        told = fail(std::move(done).error());
+    }
+    if (told.error().kind == error_kind::cancelled) return fail(death_of(process_, "before the mount was in its care"));
+    return told;
 }
 
-void attachment::undo() {
-    if (ctl::send_simple(keeper_, ctl::message::mount_failed))
-        (void)ctl::receive_answer(keeper_, ctl::message::done, os::in_time(done_time));
+status attachment::undo() {
+    if (!process_) return {};  // mounted() has seen it die
+    status told = ctl::send_simple(keeper_, ctl::message::mount_failed);
+    if (told) {
+        auto done = ctl::receive_answer(keeper_, ctl::message::done, os::in_time(done_time));
+        if (!done) told = fail(std::move(done).error());
+    }
     keeper_.close();
+    if (!told && told.error().kind == error_kind::cancelled)
+        return fail(death_of(process_, "before the image was mounted"));
     if (os::wait_readable(process_.pidfd(), os::in_time(exit_time))) process_.reap();
+    return told;
 }
 
 result<ctl::attach_answer> reattach(const std::string& record_path, int index) {

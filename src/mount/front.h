@@ -29,10 +29,12 @@ class attachment {
 
     const ctl::attach_answer& device() const { return answer_; }
 
-    // The device is mounted there: from now on it lives as long as the mount.
+    // The device is mounted there: from now on it lives as long as the mount. An error, when the keeper has died, says
+    // so; the caller unmounts.
     status mounted(const std::string& mount_point);
-    // The mount failed: returns when the device, its processes and its record are gone.
-    void undo();
+    // The mount failed: returns when the device, its processes and its record are gone. An error says that the keeper
+    // died before, which may be why the mount failed, and that it has removed nothing.
+    status undo();
 
   private:
     attachment(os::process process, os::channel keeper, ctl::attach_answer answer)

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,24 +25,11 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto request_time = 30s;              // for the front to say what it wants
-constexpr auto answer_time = 5s;                // for a server to hand its descriptors over
 constexpr auto control_time = 1s;               // for a caller at the control socket to ask its question
 constexpr auto ping_time = 2s;                  // a server that lives answers at once
 constexpr auto most_delay = 2000ms;             // between restarts, and between replacements of a connection
 constexpr auto quick_death = 500ms;             // of a server: another one soon after may die as quickly
 constexpr unsigned most_fruitless_deaths = 20;  // in a row: then the device is given up, and its readers get EIO
-constexpr unsigned default_connections = 8;     // at most, and no more than there are CPUs
-
-result<image_identity> identity_of(fd_ref image, const fetch::image_info& info) {
-    struct stat found {};
-    if (::fstat(image.get(), &found) != 0) return fail_errno("stat");
-    image_identity identity;
-    identity.size_bytes = info.size_bytes;
-    identity.inode = found.st_ino;
-    identity.mtime_ns = found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec;
-    identity.uuid = info.uuid;
-    return identity;
-}
 
 unique_fd duplicate(fd_ref fd) {
     return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
@@ -83,92 +71,7 @@ void keeper::run() {
         front_left();
     fault::point("keeper.attached");
     if (const status end = loop_.run(); !end) log::error("the keeper's loop failed: " + end.error().message());
-}
-
-// ---- attach ----
-
-status keeper::attach(const ctl::attach_request& request, unique_fd image) {
-    NEROFS_CHECK(directory_.prepare());
-    directory_.collect_garbage();
-    NEROFS_TRY(const fetch::image_info info, check_image(image, {request.fs_offset, request.extra_devices}));
-    fault::point("keeper.checked");
-    NEROFS_CHECK(ensure_nbd_module());
-
-    record_.id = new_id();
-    record_.source = request.source;
-    record_.path = request.path;
-    record_.target = request.target;
-    record_.fs_offset = request.fs_offset;
-    record_.extra_devices = request.extra_devices;
-    record_.timeout = request.nbd.timeout;
-    record_.dead_timeout = request.nbd.dead_timeout;
-    record_.connections = request.nbd.connections;
-    if (record_.connections == 0)
-        record_.connections = std::clamp(std::thread::hardware_concurrency(), 1u, default_connections);
-    NEROFS_TRY(record_.identity, identity_of(image, info));
-    record_.backend = directory_.record_path(record_.id);
-    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
-
-    NEROFS_CHECK(prepare_serving(info, std::move(image)));
-    NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
-    NEROFS_TRY(server_, start_server(setup_now()));
-    server_ready_ = true;
-    server_started_ = std::chrono::steady_clock::now();
-    fault::point("keeper.serving");
-
-    record_.transport = "nbd (netlink)";
-    record_.attached_at = ::time(nullptr);
-    NEROFS_CHECK(directory_.store(record_));
-    fault::point("keeper.recorded");
-    NEROFS_CHECK(connect_device(request.nbd, kernel_ends));
-    fault::point("keeper.connected");
-    record_.transport = device_->transport();
-    record_.index = device_->index();
-    NEROFS_CHECK(directory_.store(record_));
-    tune_queue(device_->index());
-    return {};
-}
-
-status keeper::prepare_serving(const fetch::image_info& info, unique_fd image) {
-    record_.block_size = info.block_size;
-    needs_ = fetch::needs_of(info);
-    pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset});
-    files_.push_back(std::move(image));
-    const std::size_t bytes = serve::journal_bytes(record_.connections);
-    NEROFS_TRY(journal_fd_, os::make_memfd("nerofs-journal", bytes));
-    NEROFS_TRY(journal_memory_, os::mapping::map(journal_fd_, bytes, true));
-    return {};
-}
-
-result<std::vector<unique_fd>> keeper::make_sockets() {
-    std::vector<unique_fd> kernel_ends;
-    connections_.resize(record_.connections);
-    for (connection& c : connections_) {
-        NEROFS_TRY(auto ends, os::stream_pair());
-        c.socket = std::move(ends.first);
-        kernel_ends.push_back(std::move(ends.second));
-    }
-    return kernel_ends;
-}
-
-status keeper::connect_device(const ctl::nbd_settings& wanted, const std::vector<unique_fd>& kernel_ends) {
-    const nbd_parameters parameters{record_.identity.size_bytes, static_cast<std::uint32_t>(record_.block_size),
-                                    record_.timeout, record_.dead_timeout, record_.backend};
-    if (wanted.method != ctl::attach_method::ioctl) {
-        auto device = connect_by_netlink(parameters, kernel_ends);
-        if (device) {
-            device_ = std::move(*device);
-            return {};
-        }
-        const error_kind kind = device.error().kind;
-        const bool unusable =
-            kind == error_kind::unsupported || kind == error_kind::not_found || kind == error_kind::permission;
-        if (wanted.method == ctl::attach_method::netlink || !unusable)
-            return fail(std::move(device).error().in("cannot connect an nbd device"));
-        note_ = "attached by ioctl, without failover of its keeper (" + device.error().text + ")";
-    }
-    NEROFS_TRY(device_, connect_by_ioctl(parameters, kernel_ends));
-    return {};
+    if (probe_.joinable()) probe_.join();  // its device has ended, so its open has, too
 }
 
 // Everything that can happen from now on, as events.
@@ -253,9 +156,14 @@ void keeper::on_mounted(const std::string& target, fd_ref root) {
     fault::point("keeper.mounted");
     if (device_->ended_event()) {
         if (root) watch_root("/proc/self/fd/" + std::to_string(root.get()));
-    } else if (const status done = device_->enable_autoclear(); !done) {
-        log::warning("autoclear is off: " + done.error().message());
+    } else {
+        enable_autoclear();
     }
+}
+
+void keeper::enable_autoclear() {
+    if (const status done = device_->enable_autoclear(); !done)
+        log::warning("autoclear is off: " + done.error().message());
 }
 
 // The front died, or was interrupted, and didn't say whether it had mounted the device: the device tells.
@@ -265,29 +173,40 @@ void keeper::front_left() {
         front_.close();
     }
     if (mounted_ || ending_) return;
-    if (!device_->ended_event() && device_->enable_autoclear()) {
-        // Unmounted, this close is the last one and ends the device; mounted, it isn't.
-        mounted_ = true;
-        (void)os::open_file(device_->path(), O_RDONLY);
-        return;
-    }
-    if (!somebody_mounts_device()) {
+    mounted_ = true;
+    // With autoclear the question is the answer: unmounted, its close is the last one and ends the device.
+    const bool autoclear = !device_->ended_event() && device_->enable_autoclear();
+    find_out_whether_mounted([this, autoclear](bool is_mounted) {
+        if (is_mounted && !autoclear) watch_mount_of_device();
+        if (is_mounted || autoclear) return;
         (void)device_->disconnect();
         finish("the command that asked for it went away before the mount");
-        return;
-    }
-    mounted_ = true;
+    });
+}
+
+// A mounted device is claimed exclusively, in whatever namespace. Asked on a thread: opening a device may read from it,
+// and the server that answers may need this loop.
+void keeper::find_out_whether_mounted(std::function<void(bool)> then) {
+    probe_event_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    probe_ = std::thread([this, path = device_->path()] {
+        const auto file = os::open_file(path, O_RDONLY | O_EXCL);
+        probe_found_mount_ = !file && file.error().code == EBUSY;
+        const std::uint64_t one = 1;
+        (void)!::write(probe_event_.get(), &one, sizeof one);
+    });
+    (void)loop_.add(probe_event_, [this, then = std::move(then)] {
+        loop_.remove(probe_event_);
+        probe_.join();
+        if (!ending_) then(probe_found_mount_);
+    });
+}
+
+void keeper::watch_mount_of_device() {
     const auto mounts = os::read_mounts();
     struct stat found {};
     if (!mounts || ::stat(device_->path().c_str(), &found) != 0) return;
     for (const os::mount_entry& m : *mounts)
         if (m.major == major(found.st_rdev) && m.minor == minor(found.st_rdev)) return watch_root(m.mount_point);
-}
-
-bool keeper::somebody_mounts_device() const {
-    // A mounted device is claimed exclusively, in whatever namespace.
-    const auto file = os::open_file(device_->path(), O_RDONLY | O_EXCL);
-    return !file && file.error().code == EBUSY;
 }
 
 // ---- the server ----
@@ -547,80 +466,6 @@ void keeper::finish(const std::string& why) {
     directory_.erase(record_.id);
     ::unlink(record_.backend.c_str());  // the peer's, where it was one
     loop_.stop();
-}
-
-// ---- reattach ----
-
-status keeper::reattach(const ctl::reattach_request& request) {
-    attaching_ = false;
-    NEROFS_CHECK(directory_.prepare());
-    NEROFS_TRY(record_, directory_.load(request.record));
-    if (record_.transport == "nbd (ioctl)")
-        return fail(error_kind::unsupported, "a device attached by ioctl ends with its keeper and can't be reattached");
-    const auto index = request.index >= 0 ? std::optional(request.index) : nbd_with_backend(record_.backend);
-    if (!index || !nbd_state_of(*index).connected)
-        return fail(error_kind::not_found, "the device isn't connected any more", ENODEV);
-    record_.index = *index;
-    NEROFS_TRY(device_, adopt_by_netlink(*index, record_.backend));
-
-    if (auto alive = os::connect_to(directory_.control_path(record_.id)); alive) {
-        NEROFS_TRY(const os::packet hello, alive->receive(os::in_time(answer_time)));
-        wire_reader body(hello.bytes);
-        if (body.get<serve::message>() != serve::message::hello || body.get<serve::role>() == serve::role::keeper)
-            return fail(error_kind::usage, device_->name() + " is being served; nothing was changed", EBUSY);
-        NEROFS_CHECK(adopt_server(std::move(*alive)));
-    } else {
-        NEROFS_CHECK(serve_again());
-    }
-    NEROFS_CHECK(directory_.store(record_));
-    mounted_ = true;
-    if (const status done = device_->enable_autoclear(); !done)
-        log::warning("autoclear is off: " + done.error().message());
-    return {};
-}
-
-// The server has outlived its keeper: it hands over all that a keeper holds, and goes on.
-status keeper::adopt_server(os::channel server) {
-    NEROFS_CHECK(serve::send_simple(server, serve::message::adopt));
-    NEROFS_TRY(os::packet packet, server.receive(os::in_time(answer_time)));
-    NEROFS_TRY(os::process process, os::process::watch(packet.sender));
-    NEROFS_TRY(serve::server_setup setup, serve::decode_setup(std::move(packet)));
-    if (setup.connections != setup.sockets.size() || !setup.journal || !setup.control)
-        return fail(error_kind::corrupt, "the server handed over too little");
-    const std::size_t bytes = serve::journal_bytes(setup.connections);
-    NEROFS_TRY(const std::uint64_t size, os::file_size(setup.journal));
-    if (size < bytes) return fail(error_kind::corrupt, "the server handed over too little");
-    NEROFS_TRY(journal_memory_, os::mapping::map(setup.journal, bytes, true));
-    journal_fd_ = std::move(setup.journal);
-    control_ = std::move(setup.control);
-    files_ = std::move(setup.files);
-    pieces_ = std::move(setup.pieces);
-    connections_.resize(setup.connections);
-    for (std::size_t i = 0; i < connections_.size(); ++i) connections_[i].socket = std::move(setup.sockets[i]);
-    server_ = child{std::move(process), std::move(server)};
-    server_ready_ = true;
-    note_ = "its server was still running and goes on";
-    return {};
-}
-
-// Nobody is left: the source is opened again, and the device gets new sockets.
-status keeper::serve_again() {
-    NEROFS_TRY(unique_fd image, os::open_file(record_.path, O_RDONLY | O_NONBLOCK));
-    NEROFS_TRY(const fetch::image_info info, check_image(image, {record_.fs_offset, record_.extra_devices}));
-    NEROFS_TRY(const image_identity identity, identity_of(image, info));
-    if (!record_.identity.uuid.empty() && !(identity == record_.identity))
-        return fail(error_kind::usage, "'" + record_.path + "' is not the image that was mounted: it has changed",
-                    ESTALE);
-    record_.identity = identity;
-    NEROFS_CHECK(prepare_serving(info, std::move(image)));
-    NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
-    // Not before it is known that nobody listens there.
-    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
-    server_started_ = std::chrono::steady_clock::now();
-    NEROFS_TRY(server_, start_server(setup_now()));
-    server_ready_ = true;
-    for (const unique_fd& end : kernel_ends) NEROFS_CHECK(device_->replace_socket(end));
-    return {};
 }
 
 }  // namespace nerofs::mount

@@ -1,9 +1,12 @@
 // The keeper of one mount: owns the device, its record and its processes. Control only: no data, no hostile bytes.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/result.h"
@@ -26,7 +29,7 @@ class keeper {
     void run();
 
   private:
-    // Attach, step by step; each throws its work away again if a later one fails (undo).
+    // keeper_attach.cpp. Each throws its work away again if a later step fails (undo).
     status attach(const ctl::attach_request& request, unique_fd image);
     status reattach(const ctl::reattach_request& request);
     status adopt_server(os::channel server);
@@ -54,7 +57,9 @@ class keeper {
     void answer(os::channel caller);
     void watch_root(const std::string& path);
     void on_unmounted();
-    bool somebody_mounts_device() const;
+    void enable_autoclear();
+    void find_out_whether_mounted(std::function<void(bool)> then);
+    void watch_mount_of_device();
     ctl::mount_status status_now() const;
     serve::server_setup setup_now() const;
     // The device is gone or going: ends the server, removes the record, leaves run().
@@ -92,6 +97,11 @@ class keeper {
     std::uint64_t replies_at_start_ = 0;
     std::uint64_t restarts_ = 0;
     std::optional<os::event_loop::timer_id> ping_timer_;
+
+    // The answer to find_out_whether_mounted.
+    std::thread probe_;
+    unique_fd probe_event_;
+    std::atomic<bool> probe_found_mount_{false};
 
     unique_fd unmount_watch_;  // inotify: the file system on the device was unmounted
     std::unique_ptr<nbd_device> device_;

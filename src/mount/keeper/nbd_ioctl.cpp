@@ -53,7 +53,9 @@ class ioctl_device final : public nbd_device {
             const std::uint64_t one = 1;
             (void)!::write(ended_.get(), &one, sizeof one);
         });
-        return accepted.get();
+        status done = accepted.get();
+        if (!done) thread_.join();  // the device is somebody else's: nothing of it is ours to end
+        return done;
     }
 
     std::string transport() const override { return "nbd (ioctl)"; }
@@ -142,8 +144,10 @@ result<std::unique_ptr<nbd_device>> connect_by_ioctl(const nbd_parameters& p,
         ++in_use;  // lost between choice and connect: the next one
     }
     const std::string count = std::to_string(in_use) + " of " + std::to_string(all.size());
-    return fail(make_error(error_kind::retryable, "no free nbd device (" + count + " in use)", EBUSY)
-                    .with_hint("try 'modprobe nbd nbds_max=64' or mount without -t erofs.nbd"));
+    return fail(
+        make_error(error_kind::retryable, "no free nbd device (" + count + " in use)", EBUSY)
+            .with_hint(
+                "netlink makes more (nbd.method=auto); so does unloading the module and 'modprobe nbd nbds_max=64'"));
 }
 
 }  // namespace nerofs::mount

@@ -114,10 +114,13 @@ image_changed_meanwhile() {
 ioctl_keeper_killed() {
     mount_nbd ioctl m
     kill_and_wait nerofs-keeper
-    wait_for 10 eval '! connected "$index"'
-    try 1 "$bin/mount.erofs" --reattach "$device"
-    like "$err" "mount.erofs: cannot reattach '$device': *"
+    wait_for 10 eval '! is_running nerofs-server'
+    try 1 dd "if=$device" of=/dev/null bs=4096 count=1 iflag=direct
+    says_like '*Input/output error*'
+    try 32 "$bin/mount.erofs" --reattach "$device"
+    says "mount.erofs: cannot reattach '$device': a device attached by ioctl ends with its keeper and can't be reattached"
     umount m
+    # The record outlived everybody who could remove it; the next attach does.
     mount_nbd netlink n
     umount n
 }
@@ -138,9 +141,9 @@ peer_record() {
     device=/dev/$("$bin/peer_attach" /var/run/erofsmount/nbd/mountnbd_Ab3dEf "$images/$image")
     index=${device#/dev/nbd}
     try 0 "$bin/mount.erofs" --reattach "$device"
-    mount -t erofs "$device" m
+    mount -i -t erofs "$device" m
     probe_mount m
-    try 1 "$bin/mount.erofs" --reattach "$device"
+    try 32 "$bin/mount.erofs" --reattach "$device"
     says "mount.erofs: cannot reattach '$device': ${device#/dev/} is being served; nothing was changed"
     kill_and_wait nerofs-keeper nerofs-server
     try 0 "$bin/nerofs" reattach --all

@@ -1,0 +1,197 @@
+// How a keeper comes to its device: attach of a new one, reattach of one that an earlier keeper had.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <ctime>
+#include <thread>
+
+#include "base/fault.h"
+#include "base/wire.h"
+#include "mount/keeper/keeper.h"
+#include "os/files.h"
+
+namespace nerofs::mount {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto answer_time = 5s;             // for a server to hand its descriptors over
+constexpr unsigned default_connections = 8;  // at most, and no more than there are CPUs
+
+result<image_identity> identity_of(fd_ref image, const fetch::image_info& info) {
+    struct stat found {};
+    if (::fstat(image.get(), &found) != 0) return fail_errno("stat");
+    image_identity identity;
+    identity.size_bytes = info.size_bytes;
+    identity.inode = found.st_ino;
+    identity.mtime_ns = found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec;
+    identity.uuid = info.uuid;
+    return identity;
+}
+
+}  // namespace
+
+// ---- attach ----
+
+status keeper::attach(const ctl::attach_request& request, unique_fd image) {
+    NEROFS_CHECK(directory_.prepare());
+    directory_.collect_garbage();
+    NEROFS_TRY(const fetch::image_info info, check_image(image, {request.fs_offset, request.extra_devices}));
+    fault::point("keeper.checked");
+    NEROFS_CHECK(ensure_nbd_module());
+
+    record_.id = request.id;
+    record_.source = request.source;
+    record_.path = request.path;
+    record_.target = request.target;
+    record_.fs_offset = request.fs_offset;
+    record_.extra_devices = request.extra_devices;
+    record_.timeout = request.nbd.timeout;
+    record_.dead_timeout = request.nbd.dead_timeout;
+    record_.connections = request.nbd.connections;
+    if (record_.connections == 0)
+        record_.connections = std::clamp(std::thread::hardware_concurrency(), 1u, default_connections);
+    NEROFS_TRY(record_.identity, identity_of(image, info));
+    record_.backend = directory_.record_path(record_.id);
+    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
+
+    NEROFS_CHECK(prepare_serving(info, std::move(image)));
+    NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
+    NEROFS_TRY(server_, start_server(setup_now()));
+    server_ready_ = true;
+    server_started_ = std::chrono::steady_clock::now();
+    fault::point("keeper.serving");
+
+    record_.transport = "nbd (netlink)";
+    record_.attached_at = ::time(nullptr);
+    NEROFS_CHECK(directory_.store(record_));
+    fault::point("keeper.recorded");
+    NEROFS_CHECK(connect_device(request.nbd, kernel_ends));
+    fault::point("keeper.connected");
+    record_.transport = device_->transport();
+    record_.index = device_->index();
+    NEROFS_CHECK(directory_.store(record_));
+    tune_queue(device_->index());
+    return {};
+}
+
+status keeper::prepare_serving(const fetch::image_info& info, unique_fd image) {
+    record_.block_size = info.block_size;
+    needs_ = fetch::needs_of(info);
+    pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset});
+    files_.push_back(std::move(image));
+    const std::size_t bytes = serve::journal_bytes(record_.connections);
+    NEROFS_TRY(journal_fd_, os::make_memfd("nerofs-journal", bytes));
+    NEROFS_TRY(journal_memory_, os::mapping::map(journal_fd_, bytes, true));
+    return {};
+}
+
+result<std::vector<unique_fd>> keeper::make_sockets() {
+    std::vector<unique_fd> kernel_ends;
+    connections_.resize(record_.connections);
+    for (connection& c : connections_) {
+        NEROFS_TRY(auto ends, os::stream_pair());
+        c.socket = std::move(ends.first);
+        kernel_ends.push_back(std::move(ends.second));
+    }
+    return kernel_ends;
+}
+
+status keeper::connect_device(const ctl::nbd_settings& wanted, const std::vector<unique_fd>& kernel_ends) {
+    const nbd_parameters parameters{record_.identity.size_bytes, static_cast<std::uint32_t>(record_.block_size),
+                                    record_.timeout, record_.dead_timeout, record_.backend};
+    if (wanted.method != ctl::attach_method::ioctl) {
+        auto device = connect_by_netlink(parameters, kernel_ends);
+        if (device) {
+            device_ = std::move(*device);
+            return {};
+        }
+        const error_kind kind = device.error().kind;
+        const bool unusable =
+            kind == error_kind::unsupported || kind == error_kind::not_found || kind == error_kind::permission;
+        if (wanted.method == ctl::attach_method::netlink || !unusable)
+            return fail(std::move(device).error().in("cannot connect an nbd device"));
+        note_ = "attached by ioctl, without failover of its keeper (" + device.error().text + ")";
+    }
+    NEROFS_TRY(device_, connect_by_ioctl(parameters, kernel_ends));
+    return {};
+}
+
+// ---- reattach ----
+
+status keeper::reattach(const ctl::reattach_request& request) {
+    attaching_ = false;
+    NEROFS_CHECK(directory_.prepare());
+    NEROFS_TRY(record_, directory_.load(request.record));
+    if (record_.transport == "nbd (ioctl)")
+        return fail(error_kind::unsupported, "a device attached by ioctl ends with its keeper and can't be reattached");
+    const auto index = request.index >= 0 ? std::optional(request.index) : nbd_with_backend(record_.backend);
+    if (!index || !nbd_state_of(*index).connected)
+        return fail(error_kind::not_found, "the device isn't connected any more", ENODEV);
+    record_.index = *index;
+    NEROFS_TRY(device_, adopt_by_netlink(*index, record_.backend));
+
+    if (auto alive = os::connect_to(directory_.control_path(record_.id)); alive) {
+        NEROFS_TRY(const os::packet hello, alive->receive(os::in_time(answer_time)));
+        wire_reader body(hello.bytes);
+        if (body.get<serve::message>() != serve::message::hello || body.get<serve::role>() == serve::role::keeper)
+            return fail(error_kind::usage, device_->name() + " is being served; nothing was changed", EBUSY);
+        NEROFS_CHECK(adopt_server(std::move(*alive)));
+    } else {
+        NEROFS_CHECK(serve_again());
+    }
+    NEROFS_CHECK(directory_.store(record_));
+    mounted_ = true;
+    // Not on a device that nobody mounts yet: mount(8) opens and closes it once before it mounts.
+    find_out_whether_mounted([this](bool is_mounted) {
+        if (is_mounted) enable_autoclear();
+    });
+    return {};
+}
+
+// The server has outlived its keeper: it hands over all that a keeper holds, and goes on.
+status keeper::adopt_server(os::channel server) {
+    NEROFS_CHECK(serve::send_simple(server, serve::message::adopt));
+    NEROFS_TRY(os::packet packet, server.receive(os::in_time(answer_time)));
+    NEROFS_TRY(os::process process, os::process::watch(packet.sender));
+    NEROFS_TRY(serve::server_setup setup, serve::decode_setup(std::move(packet)));
+    if (setup.connections != setup.sockets.size() || !setup.journal || !setup.control)
+        return fail(error_kind::corrupt, "the server handed over too little");
+    const std::size_t bytes = serve::journal_bytes(setup.connections);
+    NEROFS_TRY(const std::uint64_t size, os::file_size(setup.journal));
+    if (size < bytes) return fail(error_kind::corrupt, "the server handed over too little");
+    NEROFS_TRY(journal_memory_, os::mapping::map(setup.journal, bytes, true));
+    journal_fd_ = std::move(setup.journal);
+    control_ = std::move(setup.control);
+    files_ = std::move(setup.files);
+    pieces_ = std::move(setup.pieces);
+    connections_.resize(setup.connections);
+    for (std::size_t i = 0; i < connections_.size(); ++i) connections_[i].socket = std::move(setup.sockets[i]);
+    server_ = child{std::move(process), std::move(server)};
+    server_ready_ = true;
+    note_ = "its server was still running and goes on";
+    return {};
+}
+
+// Nobody is left: the source is opened again, and the device gets new sockets.
+status keeper::serve_again() {
+    NEROFS_TRY(unique_fd image, os::open_file(record_.path, O_RDONLY | O_NONBLOCK));
+    NEROFS_TRY(const fetch::image_info info, check_image(image, {record_.fs_offset, record_.extra_devices}));
+    NEROFS_TRY(const image_identity identity, identity_of(image, info));
+    if (!record_.identity.uuid.empty() && !(identity == record_.identity))
+        return fail(error_kind::usage, "'" + record_.path + "' is not the image that was mounted: it has changed",
+                    ESTALE);
+    record_.identity = identity;
+    NEROFS_CHECK(prepare_serving(info, std::move(image)));
+    NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
+    // Not before it is known that nobody listens there.
+    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
+    server_started_ = std::chrono::steady_clock::now();
+    NEROFS_TRY(server_, start_server(setup_now()));
+    server_ready_ = true;
+    for (const unique_fd& end : kernel_ends) NEROFS_CHECK(device_->replace_socket(end));
+    return {};
+}
+
+}  // namespace nerofs::mount
