@@ -41,8 +41,10 @@ void leave_mount_namespace() {
     const auto callers = os::open_file("/proc/self/ns/mnt", O_RDONLY);
     const auto first = os::open_file("/proc/1/ns/mnt", O_RDONLY);
     const std::string helper = helper_directory() + "/nerofs-server";
-    struct stat here {
-    }, there{}, before{}, after{};
+    struct stat here {};
+    struct stat there {};
+    struct stat before {};
+    struct stat after {};
     if (!root || !callers || !first || ::fstat(callers->get(), &here) != 0 || ::fstat(first->get(), &there) != 0 ||
         same_file(here, there) || ::stat(helper.c_str(), &before) != 0 || ::setns(first->get(), CLONE_NEWNS) != 0)
         return;
