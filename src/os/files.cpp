@@ -1,6 +1,7 @@
 #include "os/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,6 +103,13 @@ status make_directories(const std::string& path, mode_t mode) {
     if (::stat(path.c_str(), &found) != 0) return fail_errno(quoted(path));
     if (!S_ISDIR(found.st_mode)) return fail(errno_error(ENOTDIR, quoted(path)));
     return {};
+}
+
+result<unique_fd> lock_directory(const std::string& path) {
+    NEROFS_TRY(unique_fd directory, open_file(path, O_RDONLY | O_DIRECTORY));
+    while (::flock(directory.get(), LOCK_EX) != 0)
+        if (errno != EINTR) return fail_errno("lock " + quoted(path));
+    return directory;
 }
 
 result<std::string> real_path(const std::string& path) {

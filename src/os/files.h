@@ -32,6 +32,10 @@ status pread_exact(fd_ref file, std::span<std::byte> into, std::uint64_t offset)
 // Makes the directory and its missing parents; each made one gets `mode`. One that exists is left as it is.
 status make_directories(const std::string& path, mode_t mode);
 
+// An exclusive lock on a directory, held until the descriptor is closed, by whatever end. Blocks while another holds
+// it.
+result<unique_fd> lock_directory(const std::string& path);
+
 // The absolute path of what `path` names now, symbolic links resolved.
 result<std::string> real_path(const std::string& path);
 

@@ -98,10 +98,12 @@ status keeper::watch_hangup(const connection& c) {
 // An attach that failed leaves nothing behind; a reattach that failed leaves everything as it was.
 void keeper::undo() {
     if (!attaching_) {
-        if (server_.process && server_started_ != std::chrono::steady_clock::time_point()) {  // ours, not adopted
+        if (server_started_ == std::chrono::steady_clock::time_point()) return;  // adopted, or never started
+        if (server_.process) {
             server_.process.kill(SIGKILL);
             server_.process.reap();
         }
+        if (control_) ::unlink(directory_.control_path(record_.id).c_str());
         return;
     }
     if (device_) (void)device_->disconnect();

@@ -1,5 +1,6 @@
 // How a keeper comes to its device: attach of a new one, reattach of one that an earlier keeper had.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -28,6 +29,10 @@ result<image_identity> identity_of(fd_ref image, const fetch::image_info& info) 
     identity.mtime_ns = found.st_mtim.tv_sec * 1000000000 + found.st_mtim.tv_nsec;
     identity.uuid = info.uuid;
     return identity;
+}
+
+error is_served(const nbd_device& device) {
+    return make_error(error_kind::usage, device.name() + " is being served; nothing was changed", EBUSY);
 }
 
 }  // namespace
@@ -123,6 +128,8 @@ status keeper::connect_device(const ctl::nbd_settings& wanted, const std::vector
 status keeper::reattach(const ctl::reattach_request& request) {
     attaching_ = false;
     NEROFS_CHECK(directory_.prepare());
+    // One after the other: the second finds the first one's keeper.
+    NEROFS_TRY(const unique_fd lock, os::lock_directory(directory_.path()));
     NEROFS_TRY(record_, directory_.load(request.record));
     if (record_.transport == "nbd (ioctl)")
         return fail(error_kind::unsupported, "a device attached by ioctl ends with its keeper and can't be reattached");
@@ -136,7 +143,7 @@ status keeper::reattach(const ctl::reattach_request& request) {
         NEROFS_TRY(const os::packet hello, alive->receive(os::in_time(answer_time)));
         wire_reader body(hello.bytes);
         if (body.get<serve::message>() != serve::message::hello || body.get<serve::role>() == serve::role::keeper)
-            return fail(error_kind::usage, device_->name() + " is being served; nothing was changed", EBUSY);
+            return fail(is_served(*device_));
         NEROFS_CHECK(adopt_server(std::move(*alive)));
     } else {
         NEROFS_CHECK(serve_again());
@@ -184,13 +191,21 @@ status keeper::serve_again() {
                     ESTALE);
     record_.identity = identity;
     NEROFS_CHECK(prepare_serving(info, std::move(image)));
-    NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
+    NEROFS_TRY(std::vector<unique_fd> kernel_ends, make_sockets());
     // Not before it is known that nobody listens there.
-    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
     server_started_ = std::chrono::steady_clock::now();
+    NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
     NEROFS_TRY(server_, start_server(setup_now()));
     server_ready_ = true;
     for (const unique_fd& end : kernel_ends) NEROFS_CHECK(device_->replace_socket(end));
+    // The kernel takes sockets in place of dead ones, and drops the others without a word: then nobody holds their far
+    // ends.
+    kernel_ends.clear();
+    const bool taken = std::any_of(connections_.begin(), connections_.end(), [](const connection& c) {
+        pollfd end{c.socket.get(), POLLRDHUP, 0};
+        return ::poll(&end, 1, 0) == 0;
+    });
+    if (!taken) return fail(is_served(*device_));
     return {};
 }
 

@@ -2,10 +2,12 @@
 // attributes (one socket, blocks of 512 bytes, a size of 8 EiB, no timeout, 30 days for a dead connection), whose
 // backend identifier is the path of the recovery file, and nobody at the other end.
 //
-//     peer_attach RECOVERY-FILE IMAGE      prints the device's name
+//     peer_attach RECOVERY-FILE IMAGE [SECONDS]      prints the device's name; holds the other end open for so long
 #include <linux/nbd-netlink.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -19,7 +21,7 @@ using namespace nerofs;
 
 constexpr std::uint16_t attr_backend_identifier = 10;
 
-status attach(const std::string& recovery_file, const std::string& image) {
+status attach(const std::string& recovery_file, const std::string& image, unsigned seconds) {
     std::ofstream(recovery_file) << "LOCAL " << image << "\n";
     NEROFS_TRY(os::genetlink netlink, os::genetlink::open("nbd"));
     NEROFS_TRY(const auto ends, os::stream_pair());
@@ -35,19 +37,22 @@ status attach(const std::string& recovery_file, const std::string& image) {
         .put_u64(NBD_ATTR_DEAD_CONN_TIMEOUT, 30 * 24 * 3600)
         .put_text(attr_backend_identifier, recovery_file)
         .put_nested(NBD_ATTR_SOCKETS, sockets);
-    return netlink.call(NBD_CMD_CONNECT, request, os::in_time(std::chrono::seconds(10)),
-                        [](std::span<const os::attribute> answer) {
-                            for (const os::attribute& a : answer)
-                                if (a.type == NBD_ATTR_INDEX)
-                                    std::printf("nbd%llu\n", static_cast<unsigned long long>(a.number()));
-                        });
+    NEROFS_CHECK(netlink.call(NBD_CMD_CONNECT, request, os::in_time(std::chrono::seconds(10)),
+                              [](std::span<const os::attribute> answer) {
+                                  for (const os::attribute& a : answer)
+                                      if (a.type == NBD_ATTR_INDEX)
+                                          std::printf("nbd%llu\n", static_cast<unsigned long long>(a.number()));
+                              }));
+    std::fflush(stdout);
+    ::sleep(seconds);
+    return {};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 3) return 2;
-    const status done = attach(argv[1], argv[2]);
+    if (argc < 3) return 2;
+    const status done = attach(argv[1], argv[2], argc > 3 ? static_cast<unsigned>(std::atoi(argv[3])) : 0);
     if (!done) std::fprintf(stderr, "%s\n", done.error().message().c_str());
     return done ? 0 : 1;
 }

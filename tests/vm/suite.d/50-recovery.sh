@@ -154,6 +154,40 @@ peer_record() {
     [[ ! -e /var/run/erofsmount/nbd/mountnbd_Ab3dEf ]] || fail "the peer's record is left"
 }
 
+peer_alive() {
+    modprobe nbd
+    mkdir -p /var/run/erofsmount/nbd
+    "$bin/peer_attach" /var/run/erofsmount/nbd/mountnbd_Ab3dEf "$images/$image" 15 >name &
+    local peer=$!
+    wait_for 10 test -s name
+    device=/dev/$(<name)
+    index=${device#/dev/nbd}
+    try 32 "$bin/mount.erofs" --reattach "$device"
+    says "mount.erofs: cannot reattach '$device': ${device#/dev/} is being served; nothing was changed"
+    equal "$(ls /run/nerofs)" log '/run/nerofs'
+    connected "$index" || fail 'the device was disconnected'
+    kill $peer
+    try 0 "$bin/mount.erofs" --disconnect "$device"
+    wait_for 5 eval '! connected "$index"'
+    rm /var/run/erofsmount/nbd/mountnbd_Ab3dEf
+}
+
+reattached_twice_at_once() {
+    mount_nbd netlink m nbd.timeout=3
+    kill_and_wait nerofs-keeper nerofs-server
+    "$bin/nerofs" reattach "$device" >one 2>&1 &
+    local first=$!
+    "$bin/nerofs" reattach "$device" >two 2>&1 || true
+    wait $first || true
+    equal "$(sort one two)" "$device is served again
+nerofs: cannot reattach '$device': ${device#/dev/} is being served; nothing was changed"
+    is_served_by served
+    pids_of nerofs-server
+    equal ${#pids[@]} 1 'servers'
+    probe_mount m
+    umount m
+}
+
 add --seconds 120 'recovery: server killed each second under four readers, netlink' server_killed_each_second netlink
 add --kernel 6.12 --seconds 120 'recovery: server killed each second under four readers, ioctl' \
     server_killed_each_second ioctl
@@ -180,3 +214,5 @@ add 'recovery: keeper of an ioctl device killed: the end, nothing left' ioctl_ke
 add --kernel 6.12 --seconds 120 'recovery: server stopped for 20 s, within the timeout' server_stopped 30
 add --seconds 120 --expect 'timed out' 'recovery: server stopped for 20 s, beyond the timeout' server_stopped 3
 add --expect 'timed out' "recovery: from the peer's LOCAL record" peer_record
+add 'recovery: reattach changes nothing of a device that the peer serves' peer_alive
+add --kernel 6.12 --expect 'timed out' 'recovery: two reattaches at once, one keeper' reattached_twice_at_once
