@@ -10,6 +10,10 @@
 
 namespace nerofs::oci {
 
+// Here and not in the class, where a member isn't complete yet.
+json::json() = default;
+json::json(kind k) : kind_(k) {}
+
 json::json(json&& other) noexcept
     : kind_(other.kind_),
       whole_(other.whole_),

@@ -22,8 +22,8 @@ class json {
   public:
     enum class kind : std::uint8_t { null, boolean, number, text, list, object };
 
-    json() = default;
-    explicit json(kind k) : kind_(k) {}
+    json();
+    explicit json(kind k);
     json(json&& other) noexcept;
     json& operator=(json&& other) noexcept;
     ~json();
