@@ -259,10 +259,10 @@ int server_main(int control_fd) {
         NEROFS_TRY(image_map map, setup.make_map());
         NEROFS_TRY(os::event_loop loop, os::event_loop::make());
         fault::point("server.setup");
-        return server(std::move(keeper), std::move(setup), std::move(map), std::move(loop)).run();
+        // Never destroyed: threads that serve clients use it up to the end of the process.
+        return (new server(std::move(keeper), std::move(setup), std::move(map), std::move(loop)))->run();
     };
     const status end = run();
-    // Threads that serve clients may still be sending; nothing they hold needs an orderly end.
     if (end) ::_exit(0);
     if (end.error().kind != error_kind::cancelled) log::error(end.error().message());
     ::_exit(end.error().kind == error_kind::cancelled ? 0 : 1);

@@ -15,7 +15,7 @@ namespace nerofs::serve {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int rounds = 150;  // fork is slow with the sanitizers' memory
+constexpr int rounds = 40;  // fork is slow with the sanitizers' memory, which is no part of the promise
 #else
 constexpr int rounds = 1500;
 #endif

@@ -89,8 +89,7 @@ class takeover : public testing::Test {
                         const auto got = kernel.read(offset, length);
                         if (!got)
                             ++failed;
-                        else if (!std::equal(got->begin(), got->end(),
-                                             right.begin() + static_cast<std::ptrdiff_t>(offset)))
+                        else if (std::memcmp(got->data(), right.data() + offset, length) != 0)
                             ++wrong;
                     }
                 });
