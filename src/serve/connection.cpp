@@ -298,7 +298,7 @@ bool connection::send_batch(std::uint32_t count) {
     }
     const std::uint64_t done = progress();  // 0, unless another process sent some of it
     j_.batch_progress.store(done << 2, std::memory_order_release);
-    if (done < message_bytes && !send_message(done)) return false;
+    if (done < message_bytes && !send_message(done, by_file ? MSG_MORE : 0)) return false;
     fault::point("send.between");
     if (by_file) {
         const std::uint64_t file_done = done > message_bytes ? done - message_bytes : 0;
@@ -331,8 +331,8 @@ void connection::finish_batch(std::uint32_t count) {
     add(j_.errors, errors);
 }
 
-// Sends vectors_ but for their first `skip` bytes.
-bool connection::send_message(std::uint64_t skip) {
+// Sends vectors_ but for their first `skip` bytes. MSG_MORE: more follows at once, which TCP may put into one segment.
+bool connection::send_message(std::uint64_t skip, int flags) {
     auto first = vectors_.begin();
     for (;;) {
         while (first != vectors_.end() && skip >= first->iov_len) skip -= (first++)->iov_len;
@@ -351,7 +351,7 @@ bool connection::send_message(std::uint64_t skip) {
         }
 #endif
         begin_call(send_call::message);
-        const int sent = ::sendmmsg(socket_.get(), &j_.message, 1, MSG_NOSIGNAL);
+        const int sent = ::sendmmsg(socket_.get(), &j_.message, 1, MSG_NOSIGNAL | flags);
         const int code = errno;
         fault::point("send.message");
         skip = j_.message.msg_len;
@@ -392,7 +392,7 @@ bool connection::copy_rest(fd_ref file, std::uint64_t offset, std::uint64_t leng
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return cut();
         vectors_.assign(1, iovec{scratch_.data(), static_cast<std::size_t>(n)});
-        if (!send_message(0)) return false;
+        if (!send_message(0, 0)) return false;
         offset += static_cast<std::uint64_t>(n);
         length -= static_cast<std::uint64_t>(n);
     }

@@ -56,7 +56,7 @@ class connection {
     bool read_bytes(std::uint64_t offset, std::span<std::byte> into) const;
     bool send_batch(std::uint32_t count);
     void finish_batch(std::uint32_t count);
-    bool send_message(std::uint64_t skip);
+    bool send_message(std::uint64_t skip, int flags);
     bool send_file(std::uint64_t offset, std::uint64_t length);
     bool copy_rest(fd_ref file, std::uint64_t offset, std::uint64_t length);
     bool cut();

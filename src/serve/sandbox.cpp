@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -65,6 +66,7 @@ status enter_sandbox() {
                 SYS_tgkill})
         // Duplicates of the sockets for a new keeper.
         .allow_masked(SYS_fcntl, 1, 0xffffffff, F_DUPFD_CLOEXEC)
+        .allow_masked(SYS_setsockopt, 1, 0xffffffff, IPPROTO_TCP)
         // To itself alone (fault points).
         .allow_masked(SYS_kill, 0, 0xffffffff, static_cast<std::uint64_t>(::getpid()))
         // Memory, but none that can be executed.

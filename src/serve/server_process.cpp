@@ -1,6 +1,8 @@
 #include "serve/server_process.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -223,6 +225,8 @@ void server::on_client(fd_ref listener) {
 
 void server::serve_client(unique_fd socket) {
     ::prctl(PR_SET_NAME, "nbd-client");
+    const int on = 1;  // the end of a reply isn't held back for the client's next segment; fails on a unix socket
+    ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const export_description exported{map_.size(), setup_.block_size, setup_.export_name};
     if (const status agreed = negotiate(socket, exported, os::in_time(handshake_time)); agreed) {
         // Nobody takes over from here: the journal is this thread's own memory.
