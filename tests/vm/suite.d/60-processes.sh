@@ -106,9 +106,9 @@ reattach_of_living() { # METHOD
     mount_nbd "$1" m
     pids_of 'nerofs*'
     before="${pids[*]}"
-    try 1 "$bin/nerofs" reattach "$device"
+    try 32 "$bin/nerofs" reattach "$device"
     says "nerofs: cannot reattach '$device': $2"
-    try 1 "$bin/mount.erofs" --reattach "$device"
+    try 32 "$bin/mount.erofs" --reattach "$device"
     says "mount.erofs: cannot reattach '$device': $2"
     try 0 "$bin/nerofs" reattach --all
     says ''
