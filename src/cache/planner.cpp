@@ -1,0 +1,341 @@
+#include "cache/planner.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace nerofs::cache {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Chunks that are cheaper to fetch than another request for what lies behind them, at most.
+constexpr std::uint64_t max_gap_bytes = 256 * 1024;
+// A stream that has gone this far is believed more.
+constexpr std::uint64_t proven_bytes = 1u << 20;
+constexpr std::uint64_t young_growth = 4;
+constexpr std::uint64_t proven_growth = 16;
+
+constexpr std::uint64_t to_chunks(std::uint64_t bytes) {
+    return std::max<std::uint64_t>(1, bytes >> chunk_shift);
+}
+
+}  // namespace
+
+planner::planner(std::uint64_t blob_bytes, chunk_table& table, link_model& link, planner_limits limits)
+    : blob_bytes_(blob_bytes), table_(&table), link_(&link), limits_(limits) {}
+
+chunk_range planner::clip(std::uint64_t offset, std::uint64_t length) const {
+    if (offset >= blob_bytes_) return {};
+    return chunks_of(offset, std::min(length, blob_bytes_ - offset));
+}
+
+bool planner::flying(std::uint64_t chunk) const {
+    return std::any_of(flights_.begin(), flights_.end(), [=](const flight& f) { return f.chunks.contains(chunk); });
+}
+
+// How long a run may be before it is cut into several requests: as long as the link brings in request_time (or in a
+// few round trips, where these are longer) on one of four connections.
+std::uint64_t planner::cut_chunks() const {
+    const auto time = std::max<std::chrono::nanoseconds>(limits_.request_time, link_->latency() * 8);
+    return to_chunks(std::clamp(link_->bytes_in(time) / 4, limits_.min_request_bytes, limits_.max_request_bytes));
+}
+
+// What a lone miss is rounded to: a part of what could have come during the round trip that is paid anyway.
+std::uint64_t planner::block_chunks() const {
+    const std::uint64_t least = link_->latency() > 2ms ? limits_.min_block_bytes * 2 : limits_.min_block_bytes;
+    return std::bit_floor(
+        to_chunks(std::clamp(link_->bytes_per_round_trip() / 4, least, std::max(least, limits_.max_block_bytes))));
+}
+
+std::int64_t planner::allowance() const {
+    const double open = static_cast<double>(limits_.opening_allowance) + limits_.generosity * static_cast<double>(asked_);
+    return static_cast<std::int64_t>(open) - static_cast<std::int64_t>(speculated_) +
+           static_cast<std::int64_t>(confirmed_);
+}
+
+std::uint64_t planner::speculative_in_flight(priority level) const {
+    return static_cast<std::uint64_t>(
+        std::count_if(flights_.begin(), flights_.end(), [=](const flight& f) { return f.level >= level; }));
+}
+
+void planner::miss(std::uint64_t offset, std::uint64_t length, priority level, plan_time now) {
+    const chunk_range range = clip(offset, length);
+    if (range.empty()) return;
+    if (level != priority::demand) {
+        (level == priority::readahead ? readahead_ : background_).push_back(range);
+        return;
+    }
+    last_demand_ = now;
+    const auto seen = streams_.observe(range, *table_, now);
+    confirmed_ = std::min(speculated_, confirmed_ + (seen.confirmed << chunk_shift));
+    // What is in the queue already isn't asked for twice.
+    const bool again = std::any_of(demand_.begin(), demand_.end(), [&](const chunk_range& d) {
+        return d.first <= range.first && d.end >= range.end;
+    });
+    if (again) return;
+    asked_ += std::min(length, blob_bytes_ - offset);
+    demand_.push_back(range);
+}
+
+void planner::hit(std::uint64_t offset, std::uint64_t length, plan_time now) {
+    const chunk_range range = clip(offset, length);
+    if (range.empty()) return;
+    const auto seen = streams_.observe_hit(range, *table_, now);
+    confirmed_ = std::min(speculated_, confirmed_ + (seen.confirmed << chunk_shift));
+}
+
+void planner::forget(std::uint64_t offset, std::uint64_t length) {
+    const chunk_range gone = clip(offset, length);
+    queue rest;
+    for (const chunk_range& d : demand_) {
+        if (gone.end <= d.first || gone.first >= d.end) {
+            rest.push_back(d);
+            continue;
+        }
+        if (d.first < gone.first) rest.push_back({d.first, gone.first});
+        if (d.end > gone.end) rest.push_back({gone.end, d.end});
+    }
+    demand_ = std::move(rest);
+}
+
+void planner::arrived(std::uint64_t id, std::uint64_t bytes, plan_time now) {
+    const auto f = std::find_if(flights_.begin(), flights_.end(), [=](const flight& one) { return one.id == id; });
+    if (f == flights_.end()) return;
+    if (!f->body) f->body = link_->first_byte_came(now - f->sent, now);
+    f->came += bytes;
+    link_->delivered(bytes);
+}
+
+void planner::finished(std::uint64_t id, plan_time now) {
+    const auto f = std::find_if(flights_.begin(), flights_.end(), [=](const flight& one) { return one.id == id; });
+    if (f == flights_.end()) return;
+    if (f->body && f->came > 0) link_->body_came(*f->body, f->came, now);
+    flights_.erase(f);
+}
+
+// Entries all of whose chunks are there are done.
+void planner::drop_done(queue& wanted) {
+    std::erase_if(wanted, [this](chunk_range& range) {
+        while (!range.empty() && table_->present(range.first)) ++range.first;
+        while (!range.empty() && table_->present(range.end - 1)) --range.end;
+        return range.empty();
+    });
+}
+
+// The first run of chunks that can be asked for; `others` when some are with somebody else.
+std::optional<chunk_range> planner::first_open(const queue& wanted, bool& others) const {
+    for (const chunk_range& range : wanted) {
+        for (std::uint64_t chunk = range.first; chunk < range.end; ++chunk) {
+            if (flying(chunk) || table_->present(chunk)) continue;
+            if (!table_->available(chunk)) {
+                others = true;
+                continue;
+            }
+            std::uint64_t end = chunk + 1;
+            while (end < range.end && open(end)) ++end;
+            return chunk_range{chunk, end};
+        }
+    }
+    return std::nullopt;
+}
+
+// The run and its open neighbours, inside of `most`.
+chunk_range planner::grow(chunk_range run, chunk_range most) const {
+    while (run.end < most.end && open(run.end)) ++run.end;
+    while (run.first > most.first && open(run.first - 1)) --run.first;
+    return run;
+}
+
+// Runs that others wait for and that are only a small gap away come in the same request.
+chunk_range planner::join_neighbours(chunk_range run) const {
+    const std::uint64_t gap = std::min(link_->bytes_per_round_trip() / 8, max_gap_bytes) >> chunk_shift;
+    for (bool grown = true; grown;) {
+        grown = false;
+        for (const chunk_range& d : demand_) {
+            if (d.end <= run.first ? run.first - d.end > gap : d.first > run.end + gap) continue;
+            if (d.first >= run.first && d.end <= run.end) continue;
+            const chunk_range wider = grow(run, {std::min(run.first, d.first), std::max(run.end, d.end)});
+            // Only if it reaches what is wanted: else the gap would be fetched for nothing.
+            const bool reaches = wider.first < d.end && wider.end > d.first;
+            if (!reaches || wider == run) continue;
+            run = wider;
+            grown = true;
+        }
+    }
+    return run;
+}
+
+// A demanded run, rounded to what is worth fetching with it: an aligned block, and larger ones for as long as half of
+// them is there anyway, as far as the account allows.
+chunk_range planner::widen(chunk_range run) const {
+    run = join_neighbours(run);
+    const std::int64_t account = allowance();
+    if (account <= 0) return run;
+    const std::uint64_t most_extra = static_cast<std::uint64_t>(account) >> chunk_shift;
+    const std::uint64_t end = chunk_count(blob_bytes_);
+    const auto block = [&](std::uint64_t size) {
+        return chunk_range{run.first / size * size, std::min(end, (run.end + size - 1) / size * size)};
+    };
+    chunk_range best = run;
+    for (std::uint64_t size = block_chunks(); size >= 2; size /= 2) {
+        const chunk_range wide = grow(run, block(size));
+        if (wide.count() - run.count() > most_extra) continue;
+        best = wide;
+        break;
+    }
+    for (std::uint64_t size = block_chunks() * 2; size <= to_chunks(limits_.max_dense_bytes); size *= 2) {
+        const chunk_range around = block(size);
+        std::uint64_t dense = best.count();
+        for (std::uint64_t chunk = around.first; chunk < around.end; ++chunk)
+            if (!best.contains(chunk) && (table_->present(chunk) || flying(chunk))) ++dense;
+        if (dense * 2 < around.count()) break;
+        const chunk_range wide = grow(best, around);
+        if (wide.count() - run.count() > most_extra / 2) break;
+        best = wide;
+    }
+    return best;
+}
+
+// Claims `run` from its front, then what lies around it inside of `wide`.
+std::optional<planned_request> planner::take(chunk_range run, chunk_range wide, priority level, plan_time now) {
+    const std::uint64_t wanted = table_->claim(run);
+    if (wanted == 0) return std::nullopt;
+    chunk_range got{run.first, run.first + wanted};
+    if (got.end == run.end && wide.end > run.end) got.end += table_->claim({run.end, wide.end});
+    while (got.first > wide.first && !flying(got.first - 1) && table_->claim({got.first - 1, got.first}) == 1)
+        --got.first;
+    const std::uint64_t bytes = std::min(got.end << chunk_shift, blob_bytes_) - (got.first << chunk_shift);
+    requested_bytes_ += bytes;
+    if (level == priority::demand) speculated_ += (got.count() - wanted) << chunk_shift;
+    flights_.push_back({next_id_, got, level, now, 0, std::nullopt});
+    return planned_request{next_id_++, got, level};
+}
+
+std::optional<planned_request> planner::plan_demand(plan_time now) {
+    waiting_for_others_ = false;
+    const auto run = first_open(demand_, waiting_for_others_);
+    if (!run) return std::nullopt;
+    const std::uint64_t most = cut_chunks();
+    if (run->count() > most) return take({run->first, run->first + most}, {}, priority::demand, now);
+    chunk_range wide = widen(*run);
+    if (wide.count() > 2 * most) wide = *run;
+    const auto request = take(*run, wide, priority::demand, now);
+    if (request) {
+        // A stream that is at this place needn't have it asked for again.
+        for (stream& s : streams_)
+            if (s.steps != 0 && request->chunks.contains(s.next - 1)) s.ahead = std::max(s.ahead, request->chunks.end);
+    }
+    return request;
+}
+
+std::optional<planned_request> planner::plan_queue(queue& wanted, priority level, std::uint64_t most, plan_time now) {
+    drop_done(wanted);
+    bool others = false;
+    auto run = first_open(wanted, others);
+    if (!run) return std::nullopt;
+    run->end = std::min(run->end, run->first + std::min(most, cut_chunks()));
+    return take(*run, {}, level, now);
+}
+
+// How far to run ahead: in proportion to what the stream has proved, to what the link needs to be kept busy.
+std::uint64_t planner::window_chunks(const stream& s) const {
+    if (!s.sequential()) return 0;
+    const std::uint64_t growth = (s.progress << chunk_shift) >= proven_bytes ? proven_growth : young_growth;
+    const std::uint64_t useful =
+        std::clamp(2 * link_->bytes_per_round_trip() + 4 * (cut_chunks() << chunk_shift), std::uint64_t{4} << 20,
+                   limits_.max_window_bytes);
+    return std::min(s.progress * growth, useful >> chunk_shift);
+}
+
+std::optional<planned_request> planner::plan_stream(plan_time now) {
+    const std::uint64_t chunks = chunk_count(blob_bytes_);
+    const std::int64_t account = allowance();
+    if (account < static_cast<std::int64_t>(chunk_bytes)) return std::nullopt;
+    // The one that read last is served first.
+    stream* best = nullptr;
+    chunk_range best_run;
+    for (stream& s : streams_) {
+        const std::uint64_t window = window_chunks(s);
+        const std::uint64_t end = std::min(chunks, s.next + window);
+        while (s.ahead < end && !open(s.ahead)) ++s.ahead;
+        if (s.ahead >= end) continue;
+        // Not in small pieces, unless it is the last one.
+        const std::uint64_t worth = std::min(cut_chunks(), std::max<std::uint64_t>(1, window / 4));
+        if (end - s.ahead < worth && end < chunks) continue;
+        if (best && best->last >= s.last) continue;
+        chunk_range run{s.ahead, s.ahead + 1};
+        const std::uint64_t most =
+            std::min({end, s.ahead + cut_chunks(), s.ahead + (static_cast<std::uint64_t>(account) >> chunk_shift)});
+        while (run.end < most && open(run.end)) ++run.end;
+        best = &s;
+        best_run = run;
+    }
+    if (!best) return std::nullopt;
+    const auto request = take(best_run, {}, priority::readahead, now);
+    if (!request) return std::nullopt;
+    speculated_ += request->chunks.count() << chunk_shift;
+    best->ahead = request->chunks.end;
+    return request;
+}
+
+// Background begins when nobody has waited for anything for a while.
+plan_time planner::quiet_at() const {
+    return last_demand_ + std::max<std::chrono::nanoseconds>(20ms, link_->latency() * 2);
+}
+
+void planner::refill(plan_time now) {
+    const double rate = static_cast<double>(limits_.background_bytes_per_second);
+    const double most = std::max(rate / 4, static_cast<double>(chunk_bytes));
+    if (refilled_ == plan_time{})
+        background_tokens_ = most;
+    else
+        background_tokens_ += rate * std::chrono::duration<double>(now - refilled_).count();
+    background_tokens_ = std::min(background_tokens_, most);
+    refilled_ = now;
+}
+
+std::optional<planned_request> planner::plan_background(plan_time now) {
+    if (background_.empty() || now < quiet_at() || !demand_.empty()) return std::nullopt;
+    if (speculative_in_flight(priority::background) >= limits_.max_background) return std::nullopt;
+    std::uint64_t most = cut_chunks();
+    if (limits_.background_bytes_per_second != 0) {
+        refill(now);
+        if (background_tokens_ < static_cast<double>(chunk_bytes)) return std::nullopt;
+        most = std::min(most, to_chunks(static_cast<std::uint64_t>(background_tokens_)));
+    }
+    const auto request = plan_queue(background_, priority::background, most, now);
+    if (request && limits_.background_bytes_per_second != 0)
+        background_tokens_ -= static_cast<double>(request->chunks.count() << chunk_shift);
+    return request;
+}
+
+std::vector<planned_request> planner::next(plan_time now) {
+    std::vector<planned_request> requests;
+    drop_done(demand_);
+    while (flights_.size() < limits_.max_in_flight) {
+        auto request = plan_demand(now);
+        if (!request && speculative_in_flight(priority::readahead) < limits_.max_speculative) {
+            request = plan_stream(now);
+            if (!request) request = plan_queue(readahead_, priority::readahead, cut_chunks(), now);
+            if (!request) request = plan_background(now);
+        }
+        if (!request) break;
+        requests.push_back(*request);
+    }
+    return requests;
+}
+
+std::optional<plan_time> planner::wake_at(plan_time now) const {
+    if (background_.empty() || !demand_.empty()) return std::nullopt;
+    plan_time at = quiet_at();
+    if (limits_.background_bytes_per_second != 0 && background_tokens_ < static_cast<double>(chunk_bytes)) {
+        const double missing = static_cast<double>(chunk_bytes) - background_tokens_;
+        at = std::max(at, refilled_ + std::chrono::nanoseconds(static_cast<std::int64_t>(
+                                          1e9 * missing / static_cast<double>(limits_.background_bytes_per_second)) +
+                                      1));
+    }
+    if (at > now) return at;
+    return std::nullopt;
+}
+
+}  // namespace nerofs::cache
