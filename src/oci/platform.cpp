@@ -61,6 +61,8 @@ std::optional<version> parse_version(std::string_view variant) {
     return v;
 }
 
+constexpr std::size_t longest_part = 64;
+
 constexpr unsigned far = 1'000'000;  // behind every distance between versions
 
 }  // namespace
@@ -74,7 +76,9 @@ result<platform> parse_platform(std::string_view text) {
         else
             parts.back() += c;
     }
-    const bool sound = std::all_of(parts.begin(), parts.end(), [&](const std::string& p) { return only(p, letter); });
+    const bool sound = std::all_of(parts.begin(), parts.end(), [&](const std::string& part) {
+        return part.size() <= longest_part && only(part, letter);
+    });
     if (!sound || parts.size() < 2 || parts.size() > 3)
         return fail(error_kind::usage,
                     fmt::format("platform {}: must be OS/ARCH or OS/ARCH/VARIANT, as linux/arm64/v8", quoted(text)));

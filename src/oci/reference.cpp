@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::size_t longest_repository = 255;
 constexpr std::size_t longest_tag = 128;
+constexpr std::size_t longest_host = 253;    // of DNS
+constexpr std::size_t longest_address = 45;  // ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
 constexpr std::string_view hub = "docker.io";
 
 bool is_port(std::string_view text) {
@@ -32,13 +34,15 @@ bool is_authority(std::string_view text) {
             return is_lower_hex(c) || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
         };
         const std::size_t end = text.find(']');
-        if (end == std::string_view::npos || !only(text.substr(1, end - 1), is_address)) return false;
+        if (end == std::string_view::npos || end - 1 > longest_address) return false;
+        if (!only(text.substr(1, end - 1), is_address)) return false;
         port = text.substr(end + 1);
     } else {
         const auto is_host = [](char c) { return is_word(c) || c == '-' || c == '.'; };
         const std::size_t colon = std::min(text.find(':'), text.size());
         const std::string_view host = text.substr(0, colon);
-        if (!only(host, is_host) || !is_word(host.front()) || !is_word(host.back())) return false;
+        if (host.size() > longest_host || !only(host, is_host) || !is_word(host.front()) || !is_word(host.back()))
+            return false;
         port = text.substr(colon);
     }
     return port.empty() || (port[0] == ':' && is_port(port.substr(1)));

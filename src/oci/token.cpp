@@ -13,8 +13,9 @@ namespace {
 
 using std::chrono::seconds;
 
-// RFC 3339, "2024-05-01T10:20:30.123456Z" or with +02:00; fractions of seconds are dropped.
-std::optional<std::chrono::system_clock::time_point> parse_time(std::string_view text) {
+// RFC 3339, "2024-05-01T10:20:30.123456Z" or with +02:00; fractions of seconds are dropped. Whole seconds, since the
+// clock's nanoseconds end in the year 2262.
+std::optional<std::chrono::sys_seconds> parse_time(std::string_view text) {
     const auto number = [&](std::size_t at, std::size_t digits) -> int {
         int value = 0;
         if (at + digits > text.size() || !only(text.substr(at, digits), is_digit)) return -1;
@@ -72,7 +73,7 @@ result<bearer_token> parse_token(std::span<const std::byte> answer, const token_
             lifetime = seconds(std::min(*number, static_cast<std::uint64_t>(longest_lifetime.count())));
     if (const json* const issued_at = whole.find("issued_at")) {
         if (const auto issued = parse_time(issued_at->text())) {
-            const auto age = std::chrono::duration_cast<seconds>(times.now - *issued);
+            const auto age = std::chrono::floor<seconds>(times.now) - *issued;
             // A clock that is minutes fast must not make every token look as good as over.
             if (age > seconds(0) && age <= lifetime / 2) lifetime -= age;
         }

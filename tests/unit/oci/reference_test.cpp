@@ -128,6 +128,10 @@ TEST(reference, the_longest_names_there_may_be) {
     EXPECT_TRUE(parse_reference(to_string(*image)));
     EXPECT_TRUE(parse_reference("r.io/" + std::string(255, 'a')));
     EXPECT_FALSE(parse_reference("r.io/" + std::string(256, 'a')));
+    EXPECT_TRUE(parse_reference(std::string(251, 'h') + ".x:65535/a"));
+    EXPECT_FALSE(parse_reference(std::string(252, 'h') + ".x/a"));
+    EXPECT_TRUE(parse_reference("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]/a"));
+    EXPECT_FALSE(parse_reference("[" + std::string(46, ':') + "]/a"));
 }
 
 TEST(reference, the_digest_names_the_manifest_when_there_is_one) {
