@@ -13,12 +13,6 @@
 #include "serve/connection.h"
 #include "support.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 namespace nerofs::serve {
 namespace {
 
@@ -191,7 +185,7 @@ std::vector<nbd::request> some_requests(bool goodbye) {
 class killed_at_every_instruction : public testing::Test {
   protected:
     void SetUp() override {
-        if (SANITIZED) GTEST_SKIP() << "the sanitizers' own instructions are no part of the promise";
+        if (sanitized) GTEST_SKIP() << "the sanitizers' own instructions are no part of the promise";
     }
     void TearDown() override {
 #if NEROFS_FAULTS

@@ -137,7 +137,7 @@ TEST_F(taken_over, a_batch_that_was_sent_to_any_byte_is_continued_at_the_next) {
         batch({5, 0, 9});
     };
     const bytes all = answer(50, 512, 512) + answer(51, 0, 0, error_value::einval) + answer(52, 4096, 1000);
-    for (std::size_t done = 0; done <= all.size(); ++done) {
+    for (std::size_t done = 0; done <= all.size(); done += sanitized ? 5 : 1) {
         prepare();
         if (done % 2 == 0) {
             progress(done);

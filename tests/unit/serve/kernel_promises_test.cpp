@@ -14,11 +14,7 @@
 namespace nerofs::serve {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int rounds = 40;  // fork is slow with the sanitizers' memory, which is no part of the promise
-#else
-constexpr int rounds = 1500;
-#endif
+constexpr int rounds = sanitized ? 40 : 1500;  // fork is slow with the sanitizers' memory, which is no part of this
 constexpr std::size_t file_bytes = 1 << 20;
 
 // What the child writes and the next process would read. `completed` counts the calls that have returned.

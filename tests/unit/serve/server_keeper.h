@@ -21,13 +21,6 @@ namespace nerofs::serve {
 
 using namespace std::chrono_literals;
 
-// The sanitizers' run-time makes a process slow to start, and keeps it from its filter and from locking its memory.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
-
 class server_keeper {
   public:
     static constexpr std::uint64_t image_size = 16u << 20;

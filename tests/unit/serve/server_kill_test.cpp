@@ -112,6 +112,7 @@ TEST_P(killed_server_at, the_nth_time_has_a_successor_that_goes_on) {
     const std::string point = GetParam();
     for (const char* nth : {"1", "2", "4", "9"}) {
         if (point.starts_with("server.") && nth[0] != '1') break;  // it comes there once
+        if (sanitized && nth[0] > '2') break;
         EXPECT_EQ(with_fault(point + ":kill:" + nth), "was killed by signal 9 (Killed)");
     }
 }
