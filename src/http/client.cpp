@@ -117,6 +117,8 @@ class client::loop {
             curl_multi_perform(multi_.get(), &running);
             reap();
             check_time();
+            // What ended made room for what waits.
+            if (std::exchange(ended_, false) && waiting_ > 0) continue;
             if (!has_commands() && !stop.stop_requested())
                 curl_multi_poll(multi_.get(), nullptr, 0, milliseconds_to_wait(), nullptr);
         }
@@ -148,7 +150,7 @@ class client::loop {
         if (auto objection = t->objection(options_)) return t->complete(t->give_up(std::move(*objection)));
         if (waiting_ >= options_.most_waiting)
             return t->complete(t->give_up(
-                t->make_failure(error_kind::retryable, failure_cause::caller, "too many requests are waiting")));
+                t->make_failure(error_kind::retryable, failure_cause::transport, "too many requests are waiting")));
         host& h = hosts_[t->asked().target.origin()];
         h.waiting[static_cast<std::size_t>(t->asked().priority)].push_back(t->id());
         ++waiting_;
@@ -228,6 +230,7 @@ class client::loop {
             --waiting_;
         }
         if (h->second.idle()) hosts_.erase(h);
+        ended_ = true;
         t->complete(std::move(o));
     }
 
@@ -293,6 +296,7 @@ class client::loop {
     std::vector<id> not_opened_;
     std::size_t waiting_ = 0;
     std::size_t active_ = 0;
+    bool ended_ = false;  // something, since the last admit()
 
     std::jthread thread_;
 };

@@ -17,8 +17,8 @@ struct client_options {
     std::size_t connections_per_host = 8;
     std::size_t connections = 64;     // to all hosts
     std::size_t most_waiting = 4096;  // requests; one more fails at once, kind retryable
-    std::string ca_file;              // PEM; empty: the system's
-    std::string ca_directory;         // hashed; empty: the system's
+    std::string ca_file{};            // PEM; empty: the system's
+    std::string ca_directory{};       // hashed; empty: the system's
     std::string user_agent = "nerofs";
     bool allow_plain = false;              // http:// to hosts other than this machine
     bool proxies_from_environment = true;  // http_proxy, https_proxy, all_proxy, no_proxy; never for this machine

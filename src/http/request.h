@@ -31,7 +31,7 @@ struct byte_range {
 // What an answer has to agree with.
 struct known_blob {
     std::optional<std::uint64_t> size;
-    std::string etag;  // strong, with its quotes; empty: any will do
+    std::string etag{};  // strong, with its quotes; empty: any will do
 };
 
 // At least `bytes` must come in each `within`, from the moment the request is sent.

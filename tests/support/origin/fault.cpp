@@ -57,6 +57,8 @@ bool read_part(std::string_view part, fault& f) {
         f.path_part = value;
     } else if (name == "retry-after") {
         f.retry_after = value;
+    } else if (name == "location") {
+        f.location = value;
     } else if (name == "times" && value == "always") {
         f.times = always;
     } else if (name == "times") {

@@ -53,17 +53,18 @@ enum class fault_kind : std::uint8_t {
 struct fault {
     fault_kind kind;
     std::uint64_t amount = 0;
-    std::string path_part;    // only requests whose path contains it
+    std::string path_part{};  // only requests whose path contains it
     std::uint64_t skip = 0;   // so many of them pass first
     std::uint64_t times = 1;  // then so many are hit (by chance)
     double probability = 1;
-    std::string retry_after;  // of status
+    std::string retry_after{};  // of status
+    std::string location{};     // of status
 };
 
 constexpr std::uint64_t always = UINT64_MAX;
 
-// "KIND[=AMOUNT][,path=TEXT][,skip=N][,times=N|always][,chance=0..1][,retry-after=TEXT]"; the kinds are written as
-// above.
+// "KIND[=AMOUNT][,path=TEXT][,skip=N][,times=N|always][,chance=0..1][,retry-after=TEXT][,location=TEXT]"; the kinds are
+// written as above.
 std::optional<fault> parse_fault(std::string_view text);
 
 // The faults of one origin. Not for several threads at once.

@@ -232,6 +232,7 @@ void apply(const fault& f, const http_request& request, http_answer& a) {
         case fault_kind::status:
             a = text_answer(static_cast<int>(f.amount), R"({"errors":[{"code":"FAULT","message":"on purpose"}]})");
             if (!f.retry_after.empty()) a.set("Retry-After", f.retry_after);
+            if (!f.location.empty()) a.set("Location", f.location);
             break;
         case fault_kind::slow_head:
             a.head_delay += std::chrono::milliseconds(f.amount);

@@ -34,8 +34,8 @@ struct origin_shape {
 // Who may ask. The user and the password are wanted by the token service of `bearer`, too, unless they are empty.
 struct origin_auth {
     enum class kind : std::uint8_t { none, basic, bearer } scheme = kind::none;
-    std::string user;
-    std::string password;
+    std::string user{};
+    std::string password{};
     std::chrono::milliseconds token_life{300'000};
     std::string service = "test-registry";
 };

@@ -34,14 +34,14 @@ sockaddr_in loopback(std::uint16_t port) {
     return address;
 }
 
-unique_fd listen_on(std::uint16_t port) {
+// Bound to a port by its number: a port that the kernel chose is given back by shutdown(2).
+unique_fd bind_to(std::uint16_t port) {
     unique_fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) throw_errno("socket");
     const int on = 1;
     setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     const sockaddr_in address = loopback(port);
     if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) throw_errno("bind");
-    if (listen(socket.get(), 1024) != 0) throw_errno("listen");
     return socket;
 }
 
@@ -50,6 +50,13 @@ std::uint16_t port_of(fd_ref socket) {
     socklen_t length = sizeof address;
     if (getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0) throw_errno("getsockname");
     return ntohs(address.sin_port);
+}
+
+unique_fd listen_on(std::uint16_t port) {
+    unique_fd first = bind_to(port);
+    unique_fd socket = port == 0 ? bind_to(port_of(first)) : std::move(first);
+    if (listen(socket.get(), 1024) != 0) throw_errno("listen");
+    return socket;
 }
 
 std::string reason(int status) {
@@ -266,6 +273,11 @@ bool server::read_head(connection& c, std::string& buffer, std::string& head) {
             head = buffer.substr(0, end);
             buffer.erase(0, end + 4);
             return true;
+        }
+        // What isn't a method is TLS, most likely; real servers say so.
+        if (!buffer.empty() && (buffer.front() < 'A' || buffer.front() > 'Z')) {
+            send_all(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return false;
         }
         if (buffer.size() > most_head_bytes) return false;
         char piece[4096];

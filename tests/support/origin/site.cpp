@@ -150,7 +150,8 @@ http_answer site::from_storage(const http_request& request) {
     const std::string digest = "sha256:" + request.path.substr(std::string_view("/storage/").size());
     const std::string ends = request.parameter("X-Ends");
     // As the big object stores do: two ways of proving oneself at once are an error.
-    if (!request.header("authorization").empty()) return text_answer(400, "<Error/>", "application/xml");
+    if (request.storage && !request.header("authorization").empty())
+        return text_answer(400, "<Error/>", "application/xml");
     if (request.parameter("X-Signature") != signature(digest, ends))
         return text_answer(403, "<Error/>", "application/xml");
     if (std::chrono::steady_clock::time_point(std::chrono::milliseconds(std::stoll(ends))) <= now())
