@@ -185,12 +185,12 @@ without_nbd() {
 
 for method in netlink ioctl; do
     add "attach: first mount after boot, $method" first_mount $method "nbd ($method)"
-    add "attach: the source is opened once, $method" one_open $method
+    add --kernel 6.12 "attach: the source is opened once, $method" one_open $method
     add "attach: the same image twice, $method" second_mount $method
     add "attach: 20 at once, $method" many_mounts $method
-    add "attach: in a pid namespace, $method" pid_namespace $method
+    add --kernel 6.12 "attach: in a pid namespace, $method" pid_namespace $method
     add "attach: in a mount namespace, $method" mount_namespace $method
-    add "attach: into a mount namespace (-N), $method" into_namespace $method
+    add --kernel 6.12 "attach: into a mount namespace (-N), $method" into_namespace $method
 done
 add 'attach: device lost between choice and connect, ioctl' lost_device
 add 'attach: every device in use, ioctl' busy_devices

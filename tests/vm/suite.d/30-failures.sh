@@ -153,30 +153,33 @@ front_killed_late() { # METHOD
 
 add 'failure: no nbd module' no_module
 add 'failure: bad sources and mount points' bad_source
+# Before the connect the method makes no difference, nor does the kernel.
+for point in start check answer; do
+    add --kernel 6.12 "failure: fetcher dies at $point" child_dies netlink fetcher.$point kill \
+        'the fetcher (nerofs-fetcher) was killed by signal 9 (Killed) while it checked the image'
+done
+for point in start setup ready; do
+    add --kernel 6.12 "failure: server dies at $point" child_dies netlink server.$point kill \
+        'the server (nerofs-server) was killed by signal 9 (Killed) before it was ready'
+done
+add --kernel 6.12 'failure: server exits at ready' child_dies netlink server.ready exit \
+    'the server (nerofs-server) exited with status 1 before it was ready'
+for point in start checked serving recorded; do
+    add --kernel 6.12 "failure: keeper dies at $point" keeper_dies netlink keeper.$point 'the device was ready'
+    add --kernel 6.12 "failure: Ctrl-C with the keeper at $point" interrupted netlink keeper.$point INT
+done
 for method in netlink ioctl; do
     add "failure: mount(2) fails, $method" mount_fails $method
-    add --kernel 6.12 "failure: the image needs a newer kernel, $method" needs_newer_kernel $method metabox '6.17 or later (metabox)'
-    add --kernel 6.1 "failure: the image needs a newer kernel, $method" needs_newer_kernel $method zstd '6.10 or later (zstd)'
-    for point in start check answer; do
-        add "failure: fetcher dies at $point, $method" child_dies $method fetcher.$point kill \
-            'the fetcher (nerofs-fetcher) was killed by signal 9 (Killed) while it checked the image'
-    done
-    for point in start setup ready; do
-        add "failure: server dies at $point, $method" child_dies $method server.$point kill \
-            'the server (nerofs-server) was killed by signal 9 (Killed) before it was ready'
-    done
-    for point in start checked serving recorded connected; do
-        add "failure: keeper dies at $point, $method" keeper_dies $method keeper.$point 'the device was ready'
-    done
+    add "failure: keeper dies at connected, $method" keeper_dies $method keeper.connected 'the device was ready'
     add "failure: keeper dies at attached, $method" keeper_dies $method keeper.attached \
         'the @(image was mounted|mount was in its care)'
     add "failure: keeper dies at mounted, $method" keeper_dies $method keeper.mounted 'the mount was in its care'
-    for point in start checked serving recorded connected; do
-        add "failure: Ctrl-C with the keeper at $point, $method" interrupted $method keeper.$point INT
-    done
+    add "failure: Ctrl-C with the keeper at connected, $method" interrupted $method keeper.connected INT
     add "failure: Ctrl-C before mount(2), $method" interrupted $method front.attached INT
-    add "failure: Ctrl-C after mount(2), $method" interrupted_late $method
-    add "failure: SIGTERM before mount(2), $method" interrupted $method front.attached TERM
+    add --kernel 6.12 "failure: Ctrl-C after mount(2), $method" interrupted_late $method
+    add --kernel 6.12 "failure: SIGTERM before mount(2), $method" interrupted $method front.attached TERM
     add "failure: front killed before mount(2), $method" interrupted $method front.attached KILL
     add "failure: front killed after mount(2), $method" front_killed_late $method
 done
+add --kernel 6.12 'failure: the image needs a newer kernel' needs_newer_kernel netlink metabox '6.17 or later (metabox)'
+add --kernel 6.1 'failure: the image needs a newer kernel' needs_newer_kernel netlink zstd '6.10 or later (zstd)'

@@ -212,20 +212,20 @@ fstab() { # METHOD
 for method in netlink ioctl; do
     add "unmount: umount(8), $method" plain_umount $method
     add "unmount: mount.erofs -u DIR, $method" unmounts $method mount.erofs -u DIR
-    add "unmount: mount.erofs -u DEVICE, $method" unmounts $method mount.erofs -u DEVICE
-    add "unmount: umount.erofs DIR, $method" unmounts $method umount.erofs DIR
-    add "unmount: umount.erofs DEVICE, $method" unmounts $method umount.erofs -flnv -t erofs.nbd DEVICE
-    add "unmount: nerofs umount DIR, $method" unmounts $method nerofs umount DIR
-    add "unmount: odd names and relative paths, $method" odd_names $method
+    add --kernel 6.12 "unmount: mount.erofs -u DEVICE, $method" unmounts $method mount.erofs -u DEVICE
+    add --kernel 6.12 "unmount: umount.erofs DIR, $method" unmounts $method umount.erofs DIR
+    add --kernel 6.12 "unmount: umount.erofs DEVICE, $method" unmounts $method umount.erofs -flnv -t erofs.nbd DEVICE
+    add --kernel 6.12 "unmount: nerofs umount DIR, $method" unmounts $method nerofs umount DIR
+    add --kernel 6.12 "unmount: odd names and relative paths, $method" odd_names $method
     add "unmount: bind mounts, $method" bind_mounts $method
-    add "unmount: bind mounts, by device, $method" bind_mounts_by_device $method
-    add "unmount: image on read-only media, $method" read_only_media $method
+    add --kernel 6.12 "unmount: bind mounts, by device, $method" bind_mounts_by_device $method
+    add --kernel 6.12 "unmount: image on read-only media, $method" read_only_media $method
     add "unmount: another namespace still uses it, $method" other_namespace $method
     add "unmount: busy, and lazy with an open file, $method" busy $method
     add "unmount: mount.erofs --disconnect, $method" disconnects $method mount.erofs --disconnect
-    add "unmount: nerofs disconnect, $method" disconnects $method nerofs disconnect
+    add --kernel 6.12 "unmount: nerofs disconnect, $method" disconnects $method nerofs disconnect
     add "unmount: mount(8) and umount(8) by their helpers, $method" by_mount $method
-    add "unmount: fstab, $method" fstab $method
+    add --kernel 6.12 "unmount: fstab, $method" fstab $method
 done
-add 'unmount: what is not mounted' not_mounted
-add 'unmount: nothing to disconnect' nothing_to_disconnect
+add --kernel 6.12 'unmount: what is not mounted' not_mounted
+add --kernel 6.12 'unmount: nothing to disconnect' nothing_to_disconnect

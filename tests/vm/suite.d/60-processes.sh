@@ -95,7 +95,7 @@ memory() { # METHOD
         status_line "$pid" RssShmem
         ((private += ${value% kB})) || true
     done
-    echo "$resident KiB resident, $private KiB private"
+    note "$resident KiB resident, $private KiB private"
     ((resident <= 12 * 1024)) || fail "$resident KiB resident"
     ((private <= 4 * 1024)) || fail "$private KiB private"
     umount m
@@ -154,11 +154,11 @@ reattach_of_others() {
 
 for method in netlink ioctl; do
     add "processes: \$(mount.erofs) returns at once, $method" returns_at_once $method
-    add "processes: sessions of their own, $method" own_sessions $method
-    add "processes: nothing to see, no privileges, $method" nothing_to_see $method
+    add --kernel 6.12 "processes: sessions of their own, $method" own_sessions $method
+    add --kernel 6.12 "processes: nothing to see, no privileges, $method" nothing_to_see $method
     add "processes: memory after the whole image was read, $method" memory $method
 done
 add 'reattach: of what is being served, netlink' reattach_of_living netlink 'nbd0 is being served; nothing was changed'
-add 'reattach: of what is being served, ioctl' reattach_of_living ioctl \
+add --kernel 6.12 'reattach: of what is being served, ioctl' reattach_of_living ioctl \
     "a device attached by ioctl ends with its keeper and can't be reattached"
-add 'reattach: of what is not ours, or not connected' reattach_of_others
+add --kernel 6.12 'reattach: of what is not ours, or not connected' reattach_of_others

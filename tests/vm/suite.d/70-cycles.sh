@@ -31,9 +31,11 @@ cycles() { # METHOD COUNT
     for ((i = 0; i < $2; ++i)); do one_cycle "$1"; done
     nothing_left
     available_memory after
-    echo "$before KiB available before, $after KiB after"
+    note "$before KiB available before, $after KiB after"
     ((before - after <= most_lost_kib)) || fail "$((before - after)) KiB lost in $2 cycles"
 }
 
-add --seconds 900 'cycles: 200 mounts and unmounts, netlink' cycles netlink 200
-add --seconds 300 'cycles: 40 mounts and unmounts, ioctl' cycles ioctl 40
+add --kernel 6.12 --seconds 900 'cycles: 200 mounts and unmounts, netlink' cycles netlink 200
+add --kernel 6.12 --seconds 300 'cycles: 40 mounts and unmounts, ioctl' cycles ioctl 40
+add --kernel 6.1 --seconds 300 'cycles: 40 mounts and unmounts, netlink' cycles netlink 40
+add --kernel 6.1 --seconds 300 'cycles: 20 mounts and unmounts, ioctl' cycles ioctl 20
