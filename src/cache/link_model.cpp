@@ -21,8 +21,8 @@ link_model::mark link_model::first_byte_came(std::chrono::nanoseconds after, pla
     if (!latency_known_ || after < latency_)
         latency_ = after;
     else
-        latency_ += std::chrono::nanoseconds(static_cast<std::int64_t>(
-            forget * static_cast<double>((after - latency_).count())));
+        latency_ += std::chrono::nanoseconds(
+            static_cast<std::int64_t>(forget * static_cast<double>((after - latency_).count())));
     latency_known_ = true;
     return {delivered_, now};
 }

@@ -10,9 +10,12 @@ using namespace std::chrono_literals;
 
 // Chunks that are cheaper to fetch than another request for what lies behind them, at most.
 constexpr std::uint64_t max_gap_bytes = 256 * 1024;
-// A stream that has gone this far is believed more.
+// The farther a stream has gone, the farther it is run ahead of.
+constexpr std::uint64_t promising_bytes = 256 * 1024;
+constexpr std::uint64_t likely_bytes = 512 * 1024;
 constexpr std::uint64_t proven_bytes = 1u << 20;
-constexpr std::uint64_t young_growth = 4;
+constexpr std::uint64_t certain_bytes = 2u << 20;
+constexpr std::uint64_t likely_growth = 4;
 constexpr std::uint64_t proven_growth = 16;
 
 constexpr std::uint64_t to_chunks(std::uint64_t bytes) {
@@ -22,7 +25,14 @@ constexpr std::uint64_t to_chunks(std::uint64_t bytes) {
 }  // namespace
 
 planner::planner(std::uint64_t blob_bytes, chunk_table& table, link_model& link, planner_limits limits)
-    : blob_bytes_(blob_bytes), table_(&table), link_(&link), limits_(limits) {}
+    : blob_bytes_(blob_bytes),
+      table_(&table),
+      link_(&link),
+      limits_(limits),
+      streams_(limits.sees_hits),
+      touched_(chunk_count(blob_bytes)),
+      around_{std::vector<bool>(chunk_count(blob_bytes)), 0},
+      ahead_{std::vector<bool>(chunk_count(blob_bytes)), 0} {}
 
 chunk_range planner::clip(std::uint64_t offset, std::uint64_t length) const {
     if (offset >= blob_bytes_) return {};
@@ -40,17 +50,40 @@ std::uint64_t planner::cut_chunks() const {
     return to_chunks(std::clamp(link_->bytes_in(time) / 4, limits_.min_request_bytes, limits_.max_request_bytes));
 }
 
-// What a lone miss is rounded to: a part of what could have come during the round trip that is paid anyway.
-std::uint64_t planner::block_chunks() const {
-    const std::uint64_t least = link_->latency() > 2ms ? limits_.min_block_bytes * 2 : limits_.min_block_bytes;
-    return std::bit_floor(
-        to_chunks(std::clamp(link_->bytes_per_round_trip() / 4, least, std::max(least, limits_.max_block_bytes))));
+// So much is on its way that every further byte delays somebody.
+bool planner::busy() const {
+    return flights_.size() > limits_.max_speculative / 2;
 }
 
-std::int64_t planner::allowance() const {
-    const double open = static_cast<double>(limits_.opening_allowance) + limits_.generosity * static_cast<double>(asked_);
-    return static_cast<std::int64_t>(open) - static_cast<std::int64_t>(speculated_) +
-           static_cast<std::int64_t>(confirmed_);
+// What a lone miss is rounded to: a part of what could come on its connection during the round trip that is paid
+// anyway.
+std::uint64_t planner::block_chunks() const {
+    const std::uint64_t least = link_->latency() > 2ms ? limits_.min_block_bytes * 2 : limits_.min_block_bytes;
+    return std::bit_floor(to_chunks(
+        std::clamp(link_->bytes_per_round_trip() / (busy() ? 8 : 2), least, std::max(least, limits_.max_block_bytes))));
+}
+
+std::int64_t planner::allowance(const purse& p, double generosity) const {
+    return static_cast<std::int64_t>(generosity * static_cast<double>(asked_chunks_)) +
+           static_cast<std::int64_t>(limits_.opening_allowance >> chunk_shift) - static_cast<std::int64_t>(p.idle);
+}
+
+void planner::touch(chunk_range range) {
+    for (std::uint64_t chunk = range.first; chunk < range.end; ++chunk) {
+        if (touched_[chunk]) continue;
+        touched_[chunk] = true;
+        ++asked_chunks_;
+        if (around_.chunks[chunk]) --around_.idle;
+        if (ahead_.chunks[chunk]) --ahead_.idle;
+    }
+}
+
+void planner::pay(purse& p, chunk_range range) {
+    for (std::uint64_t chunk = range.first; chunk < range.end; ++chunk) {
+        if (touched_[chunk] || around_.chunks[chunk] || ahead_.chunks[chunk]) continue;
+        p.chunks[chunk] = true;
+        ++p.idle;
+    }
 }
 
 std::uint64_t planner::speculative_in_flight(priority level) const {
@@ -66,22 +99,20 @@ void planner::miss(std::uint64_t offset, std::uint64_t length, priority level, p
         return;
     }
     last_demand_ = now;
-    const auto seen = streams_.observe(range, *table_, now);
-    confirmed_ = std::min(speculated_, confirmed_ + (seen.confirmed << chunk_shift));
+    touch(streams_.observe(range, *table_, now));
+    touch(range);
     // What is in the queue already isn't asked for twice.
-    const bool again = std::any_of(demand_.begin(), demand_.end(), [&](const chunk_range& d) {
-        return d.first <= range.first && d.end >= range.end;
-    });
+    const bool again = std::any_of(demand_.begin(), demand_.end(),
+                                   [&](const chunk_range& d) { return d.first <= range.first && d.end >= range.end; });
     if (again) return;
-    asked_ += std::min(length, blob_bytes_ - offset);
     demand_.push_back(range);
 }
 
 void planner::hit(std::uint64_t offset, std::uint64_t length, plan_time now) {
     const chunk_range range = clip(offset, length);
     if (range.empty()) return;
-    const auto seen = streams_.observe_hit(range, *table_, now);
-    confirmed_ = std::min(speculated_, confirmed_ + (seen.confirmed << chunk_shift));
+    streams_.observe_hit(range, *table_, now);
+    touch(range);
 }
 
 void planner::forget(std::uint64_t offset, std::uint64_t length) {
@@ -169,9 +200,9 @@ chunk_range planner::join_neighbours(chunk_range run) const {
 // them is there anyway, as far as the account allows.
 chunk_range planner::widen(chunk_range run) const {
     run = join_neighbours(run);
-    const std::int64_t account = allowance();
+    const std::int64_t account = allowance(around_, limits_.generosity_around);
     if (account <= 0) return run;
-    const std::uint64_t most_extra = static_cast<std::uint64_t>(account) >> chunk_shift;
+    const std::uint64_t most_extra = static_cast<std::uint64_t>(account);
     const std::uint64_t end = chunk_count(blob_bytes_);
     const auto block = [&](std::uint64_t size) {
         return chunk_range{run.first / size * size, std::min(end, (run.end + size - 1) / size * size)};
@@ -188,7 +219,7 @@ chunk_range planner::widen(chunk_range run) const {
         std::uint64_t dense = best.count();
         for (std::uint64_t chunk = around.first; chunk < around.end; ++chunk)
             if (!best.contains(chunk) && (table_->present(chunk) || flying(chunk))) ++dense;
-        if (dense * 2 < around.count()) break;
+        if (dense * 2 < around.count() || busy()) break;
         const chunk_range wide = grow(best, around);
         if (wide.count() - run.count() > most_extra / 2) break;
         best = wide;
@@ -206,7 +237,7 @@ std::optional<planned_request> planner::take(chunk_range run, chunk_range wide, 
         --got.first;
     const std::uint64_t bytes = std::min(got.end << chunk_shift, blob_bytes_) - (got.first << chunk_shift);
     requested_bytes_ += bytes;
-    if (level == priority::demand) speculated_ += (got.count() - wanted) << chunk_shift;
+    if (level == priority::demand) pay(around_, got);
     flights_.push_back({next_id_, got, level, now, 0, std::nullopt});
     return planned_request{next_id_++, got, level};
 }
@@ -240,32 +271,40 @@ std::optional<planned_request> planner::plan_queue(queue& wanted, priority level
 // How far to run ahead: in proportion to what the stream has proved, to what the link needs to be kept busy.
 std::uint64_t planner::window_chunks(const stream& s) const {
     if (!s.sequential()) return 0;
-    const std::uint64_t growth = (s.progress << chunk_shift) >= proven_bytes ? proven_growth : young_growth;
-    const std::uint64_t useful =
-        std::clamp(2 * link_->bytes_per_round_trip() + 4 * (cut_chunks() << chunk_shift), std::uint64_t{4} << 20,
-                   limits_.max_window_bytes);
+    const std::uint64_t bytes = s.progress << chunk_shift;
+    if (bytes < promising_bytes) return 0;
+    const std::uint64_t growth = bytes >= proven_bytes ? proven_growth : bytes >= likely_bytes ? likely_growth : 1;
+    const std::uint64_t useful = std::clamp(2 * link_->bytes_per_round_trip() + 4 * (cut_chunks() << chunk_shift),
+                                            std::uint64_t{4} << 20, limits_.max_window_bytes);
     return std::min(s.progress * growth, useful >> chunk_shift);
+}
+
+// How many times what it has read a stream may be in debt. The debt is everybody's: one that ends with much unread
+// leaves the next one less, so that the sum stays bounded by the longest one.
+std::uint64_t planner::credit(const stream& s) const {
+    const std::uint64_t bytes = s.progress << chunk_shift;
+    return bytes >= certain_bytes ? 4 : bytes >= proven_bytes ? 1 : 0;
 }
 
 std::optional<planned_request> planner::plan_stream(plan_time now) {
     const std::uint64_t chunks = chunk_count(blob_bytes_);
-    const std::int64_t account = allowance();
-    if (account < static_cast<std::int64_t>(chunk_bytes)) return std::nullopt;
+    const std::int64_t account = allowance(ahead_, limits_.generosity_ahead);
     // The one that read last is served first.
     stream* best = nullptr;
     chunk_range best_run;
     for (stream& s : streams_) {
         const std::uint64_t window = window_chunks(s);
         const std::uint64_t end = std::min(chunks, s.next + window);
+        const std::int64_t payable = account + static_cast<std::int64_t>(s.progress * credit(s));
         while (s.ahead < end && !open(s.ahead)) ++s.ahead;
         if (s.ahead >= end) continue;
-        // Not in small pieces, unless it is the last one.
-        const std::uint64_t worth = std::min(cut_chunks(), std::max<std::uint64_t>(1, window / 4));
-        if (end - s.ahead < worth && end < chunks) continue;
+        // Not in small pieces: neither because little is left of the window (but of the blob), nor of the money.
+        const std::uint64_t worth = std::min(cut_chunks(), std::max(window / 4, promising_bytes >> chunk_shift));
+        if ((end - s.ahead < worth && end < chunks) || payable < static_cast<std::int64_t>(worth)) continue;
         if (best && best->last >= s.last) continue;
         chunk_range run{s.ahead, s.ahead + 1};
         const std::uint64_t most =
-            std::min({end, s.ahead + cut_chunks(), s.ahead + (static_cast<std::uint64_t>(account) >> chunk_shift)});
+            std::min({end, s.ahead + cut_chunks(), s.ahead + static_cast<std::uint64_t>(payable)});
         while (run.end < most && open(run.end)) ++run.end;
         best = &s;
         best_run = run;
@@ -273,7 +312,7 @@ std::optional<planned_request> planner::plan_stream(plan_time now) {
     if (!best) return std::nullopt;
     const auto request = take(best_run, {}, priority::readahead, now);
     if (!request) return std::nullopt;
-    speculated_ += request->chunks.count() << chunk_shift;
+    pay(ahead_, request->chunks);
     best->ahead = request->chunks.end;
     return request;
 }
@@ -330,9 +369,11 @@ std::optional<plan_time> planner::wake_at(plan_time now) const {
     plan_time at = quiet_at();
     if (limits_.background_bytes_per_second != 0 && background_tokens_ < static_cast<double>(chunk_bytes)) {
         const double missing = static_cast<double>(chunk_bytes) - background_tokens_;
-        at = std::max(at, refilled_ + std::chrono::nanoseconds(static_cast<std::int64_t>(
-                                          1e9 * missing / static_cast<double>(limits_.background_bytes_per_second)) +
-                                      1));
+        at =
+            std::max(at, refilled_ + std::chrono::nanoseconds(
+                                         static_cast<std::int64_t>(
+                                             1e9 * missing / static_cast<double>(limits_.background_bytes_per_second)) +
+                                         1));
     }
     if (at > now) return at;
     return std::nullopt;

@@ -1,8 +1,10 @@
 // Turns misses into few large range requests. Pure: no I/O, no clock, no thread of its own.
 //
 // The bytes that nobody asked for are paid from an account, so that their sum is bounded whatever the access pattern:
-//     fetched <= (1 + generosity) * asked + opening_allowance
-// Asking for more opens the account further; reading what was fetched ahead pays it back. docs/cache.md says why.
+//     fetched <= (1 + generosity_around + generosity_ahead) * asked + 2 * opening_allowance
+//             + 4 * the longest sequential read under way
+// in chunks. Asking for more opens the account further; reading what was fetched ahead pays it back. docs/cache.md has
+// the figures.
 #pragma once
 
 #include <chrono>
@@ -26,18 +28,21 @@ enum class priority : std::uint8_t {
 
 // Bounds within which it adapts; bytes are multiples of the chunk where that matters.
 struct planner_limits {
-    unsigned max_in_flight = 8;        // requests of all kinds
-    unsigned max_speculative = 6;      // of these, not for demand: a miss finds a free connection
+    unsigned max_in_flight = 8;    // requests of all kinds
+    unsigned max_speculative = 6;  // of these, not for demand: a miss finds a free connection
     unsigned max_background = 2;
     std::uint64_t min_request_bytes = 512 * 1024;  // of a long run that is cut into requests
     std::uint64_t max_request_bytes = 8u << 20;
-    std::chrono::milliseconds request_time{250};  // a cut request shouldn't take longer than that, nor than 8 round trips
-    std::uint64_t min_block_bytes = 64 * 1024;    // what a lone miss is rounded to, by the link
+    std::chrono::milliseconds request_time{
+        250};                                   // a cut request shouldn't take longer than that, nor than 8 round trips
+    std::uint64_t min_block_bytes = 64 * 1024;  // what a lone miss is rounded to, by the link
     std::uint64_t max_block_bytes = 512 * 1024;
-    std::uint64_t max_dense_bytes = 4u << 20;  // what a miss in a half-full neighbourhood is rounded to
-    std::uint64_t max_window_bytes = 32u << 20;  // how far a stream is run ahead of
-    std::uint64_t opening_allowance = 6u << 20;
-    double generosity = 1.0;
+    std::uint64_t max_dense_bytes = 2u << 20;    // what a miss in a half-full neighbourhood is rounded to
+    std::uint64_t max_window_bytes = 64u << 20;  // how far a stream is run ahead of
+    std::uint64_t opening_allowance = 3u << 20;  // each for what lies around misses and ahead of streams
+    double generosity_around = 0.6;              // chunks for each chunk asked for
+    double generosity_ahead = 0.1;
+    bool sees_hits = false;                         // hit() is called for what the cache answers
     std::uint64_t background_bytes_per_second = 0;  // 0: no limit
 };
 
@@ -55,7 +60,8 @@ class planner {
     // Bytes are wanted. A demand for what is on its way isn't asked for again, but says how far its reader is. Ranges
     // outside the blob are cut off.
     void miss(std::uint64_t offset, std::uint64_t length, priority level, plan_time now);
-    // Optional: a read that the cache answered. Lets a stream be run ahead of before it has to wait.
+    // A read that the cache answered (touch_map tells). Without these only what waits is seen: streams are run ahead of
+    // later, and the account opens more slowly.
     void hit(std::uint64_t offset, std::uint64_t length, plan_time now);
     // Nobody waits any more (deadline, error told): the range isn't asked for again.
     void forget(std::uint64_t offset, std::uint64_t length);
@@ -92,10 +98,20 @@ class planner {
     chunk_range clip(std::uint64_t offset, std::uint64_t length) const;
     bool flying(std::uint64_t chunk) const;
     bool open(std::uint64_t chunk) const { return !flying(chunk) && table_->available(chunk); }
+    bool busy() const;
     std::uint64_t cut_chunks() const;
     std::uint64_t block_chunks() const;
     std::uint64_t window_chunks(const stream& s) const;
-    std::int64_t allowance() const;
+    std::uint64_t credit(const stream& s) const;
+    // Chunks nobody asked for, by what they were fetched with: a miss close by, or a stream's run ahead. Two purses, so
+    // that neither starves the other.
+    struct purse {
+        std::vector<bool> chunks;
+        std::uint64_t idle = 0;  // fetched, and not asked for until now
+    };
+    std::int64_t allowance(const purse& p, double generosity) const;
+    void touch(chunk_range range);
+    void pay(purse& p, chunk_range range);
     std::uint64_t speculative_in_flight(priority level) const;
 
     void drop_done(queue& wanted);
@@ -123,10 +139,11 @@ class planner {
     stream_table streams_;
     std::uint64_t next_id_ = 1;
     std::uint64_t requested_bytes_ = 0;
-    // The account, in bytes.
-    std::uint64_t asked_ = 0;
-    std::uint64_t speculated_ = 0;
-    std::uint64_t confirmed_ = 0;
+    // The account, in chunks.
+    std::vector<bool> touched_;
+    std::uint64_t asked_chunks_ = 0;
+    purse around_;
+    purse ahead_;
     bool waiting_for_others_ = false;
     plan_time last_demand_{};
     plan_time refilled_{};

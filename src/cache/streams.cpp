@@ -10,7 +10,7 @@ stream* stream_table::find(chunk_range range, const chunk_table& table) {
     std::uint64_t best_distance = 0;
     for (stream& s : streams_) {
         if (s.steps == 0) continue;
-        const std::uint64_t farthest = std::max(s.next, s.ahead) + stream_slack_chunks;
+        const std::uint64_t farthest = (sees_hits_ ? s.next : std::max(s.next, s.ahead)) + stream_slack_chunks;
         const std::uint64_t nearest = s.next - std::min(s.next, stream_slack_chunks);
         if (range.first > farthest || range.end < nearest) continue;
         bool read_through = true;
@@ -26,32 +26,33 @@ stream* stream_table::find(chunk_range range, const chunk_table& table) {
     return best;
 }
 
-stream_table::seen stream_table::advance(stream& s, chunk_range range, plan_time now) {
-    seen result{&s, 0};
+chunk_range stream_table::advance(stream& s, chunk_range range, bool sees_hits, plan_time now) {
     s.last = now;
-    if (range.end <= s.next) return result;  // a second look at the same place
-    const std::uint64_t known_to = std::max(s.next, s.ahead);
-    result.confirmed = std::min(range.end, known_to) - s.next;
-    s.progress += range.end - s.next;
+    if (range.end <= s.next) return {};  // a second look at the same place
+    const chunk_range unseen{s.next, std::max(s.next, range.first)};
+    // What is skipped speaks against it.
+    if (sees_hits && range.first > s.next + 1) s.progress /= 2;
+    s.progress += range.end - std::max(range.first, s.next);
     s.next = range.end;
     s.ahead = std::max(s.ahead, s.next);
     ++s.steps;
-    return result;
+    return unseen;
 }
 
-stream_table::seen stream_table::observe(chunk_range range, const chunk_table& table, plan_time now) {
-    if (stream* s = find(range, table)) return advance(*s, range, now);
+chunk_range stream_table::observe(chunk_range range, const chunk_table& table, plan_time now) {
+    if (stream* s = find(range, table)) {
+        const chunk_range unseen = advance(*s, range, sees_hits_, now);
+        return sees_hits_ ? chunk_range{} : unseen;
+    }
     stream& oldest = *std::min_element(streams_.begin(), streams_.end(), [](const stream& a, const stream& b) {
         return std::pair(a.steps != 0, a.last) < std::pair(b.steps != 0, b.last);
     });
     oldest = {range.end, range.end, range.count(), 1, now};
-    return {&oldest, 0};
+    return {};
 }
 
-stream_table::seen stream_table::observe_hit(chunk_range range, const chunk_table& table, plan_time now) {
-    stream* s = find(range, table);
-    if (!s || range.first >= std::max(s->next, s->ahead)) return {};
-    return advance(*s, range, now);
+void stream_table::observe_hit(chunk_range range, const chunk_table& table, plan_time now) {
+    if (stream* s = find(range, table)) advance(*s, range, sees_hits_, now);
 }
 
 }  // namespace nerofs::cache

@@ -1,6 +1,6 @@
 // Recognises readers that go through a blob from front to back, several at once, among those that don't. Pure.
 //
-// Only misses are seen for sure. A reader that went through what was fetched ahead shows again where that ends, so it is
+// Where only misses are seen, a reader that went through what was fetched ahead shows again where that ends, and is
 // known by this: everything between its last place and the new one is there. For a random read that is seldom so.
 #pragma once
 
@@ -29,23 +29,23 @@ struct stream {
 
 class stream_table {
   public:
-    struct seen {
-        stream* which = nullptr;
-        std::uint64_t confirmed = 0;  // chunks that were asked for ahead and now turn out to have been read
-    };
+    // `sees_hits`: observe_hit is called for reads that were answered from what is there.
+    explicit stream_table(bool sees_hits) : sees_hits_(sees_hits) {}
 
     // A read of these chunks. Finds its stream or begins one, in place of the one that stood still for the longest.
-    seen observe(chunk_range range, const chunk_table& table, plan_time now);
+    // Returns the chunks before it that its reader must have read, unseen.
+    chunk_range observe(chunk_range range, const chunk_table& table, plan_time now);
     // The same for a read that was answered from what is there: only goes on with streams that exist.
-    seen observe_hit(chunk_range range, const chunk_table& table, plan_time now);
+    void observe_hit(chunk_range range, const chunk_table& table, plan_time now);
 
     auto begin() { return streams_.begin(); }
     auto end() { return streams_.end(); }
 
   private:
     stream* find(chunk_range range, const chunk_table& table);
-    static seen advance(stream& s, chunk_range range, plan_time now);
+    static chunk_range advance(stream& s, chunk_range range, bool sees_hits, plan_time now);
 
+    bool sees_hits_;
     std::array<stream, max_streams> streams_{};
 };
 

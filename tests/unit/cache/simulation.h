@@ -26,7 +26,7 @@ struct read_op {
 
 struct simulated_reader {
     std::vector<read_op> ops;
-    unsigned depth = 1;   // reads that wait at a time
+    unsigned depth = 1;  // reads that wait at a time
     bool tells_hits = false;
     double start = 0;
 
@@ -135,7 +135,8 @@ class simulation final : public chunk_table {
                 r.ready_at = std::max(r.ready_at, now_) + op.think;
             }
             if (r.ready_at > now_ + 1e-12) break;
-            for (std::uint64_t p = op.offset / 4096; p < (op.offset + op.length + 4095) / 4096 && p < pages_.size(); ++p)
+            for (std::uint64_t p = op.offset / 4096; p < (op.offset + op.length + 4095) / 4096 && p < pages_.size();
+                 ++p)
                 pages_[p] = true;
             r.since[r.issued] = now_;
             if (all_there(op)) {
@@ -159,8 +160,7 @@ class simulation final : public chunk_table {
     void send(const planned_request& request) {
         const std::uint64_t begin = request.chunks.first << chunk_shift;
         const std::uint64_t end = std::min(request.chunks.end << chunk_shift, blob_bytes_);
-        transfers_.push_back(
-            {request.id, request.chunks, now_ + way_.latency, static_cast<double>(end - begin), 0, 0});
+        transfers_.push_back({request.id, request.chunks, now_ + way_.latency, static_cast<double>(end - begin), 0, 0});
     }
     double rate() const {
         const auto n = std::count_if(transfers_.begin(), transfers_.end(),
