@@ -52,6 +52,25 @@ cpu_ticks() { # PID...
     echo "$total"
 }
 
+# Linux may share the processors out by session (autogroup). On a busy machine a benchmark asks for more than its share
+# while it runs; with an empty NICE nothing changes.
+session_nice='' # to be restored
+prioritize_session() { # NICE
+    if [[ ! $1 || ! -e /proc/$$/autogroup ]]; then return; fi
+    session_nice=$(sed 's/.* nice //' "/proc/$$/autogroup")
+    prioritize "$1" $$
+}
+prioritize() { # NICE PID...
+    local pid
+    if [[ ! $1 ]]; then return; fi
+    for pid in "${@:2}"; do
+        if [[ -e /proc/$pid/autogroup ]]; then echo "$1" >"/proc/$pid/autogroup"; fi
+    done
+}
+restore_session() {
+    prioritize "$session_nice" $$
+}
+
 describe_machine() {
     echo "$(date -u +%F), $(nproc) CPUs ($(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)), Linux $(uname -r)," \
         "load $(cut -d ' ' -f 1 /proc/loadavg), nerofs $(git -C "$root" rev-parse --short HEAD)"
