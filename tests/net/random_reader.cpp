@@ -50,7 +50,8 @@ unique_fd connect_to(const std::string& uri) {
 template <class T>
 T receive(fd_ref socket) {
     T packet;
-    if (::recv(socket.get(), &packet, sizeof packet, MSG_WAITALL) != static_cast<ssize_t>(sizeof packet)) die("receive");
+    if (::recv(socket.get(), &packet, sizeof packet, MSG_WAITALL) != static_cast<ssize_t>(sizeof packet))
+        die("receive");
     return packet;
 }
 

@@ -219,7 +219,8 @@ TEST(client, too_many_waiting_requests_are_turned_away) {
     while (s.o.count() == 0) std::this_thread::yield();
     auto a = begin(*s.c, s.get());
     auto b = begin(*s.c, s.get());
-    expect_failure(ask(*s.c, s.get()), error_kind::retryable, failure_cause::transport, "too many requests are waiting");
+    expect_failure(ask(*s.c, s.get()), error_kind::retryable, failure_cause::transport,
+                   "too many requests are waiting");
     s.c->cancel(first);
     expect_failure(stuck.get(), error_kind::cancelled, failure_cause::caller, "cancelled");
     EXPECT_TRUE(a.get());

@@ -75,8 +75,7 @@ TEST(process, root_can_start_one_without_privileges) {
     ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
     const unique_fd in(ends[0]);
     unique_fd out(ends[1]);
-    spawn_options options =
-        shell("id -u; id -G; grep -E '^(CapEff|NoNewPrivs)' /proc/self/status; ulimit -s");
+    spawn_options options = shell("id -u; id -G; grep -E '^(CapEff|NoNewPrivs)' /proc/self/status; ulimit -s");
     options.arguments[2] = "{ " + options.arguments[2] + "; } >&3";
     options.fds = {out};
     options.run_as = identity{65534, 65534};
