@@ -92,12 +92,40 @@ class disk {
         for (auto& [number, versions] : maybe_) sure_[number] = std::move(versions.back());
         maybe_.clear();
     }
-    // A crash: each sector is what it surely is or one of its later versions. `keep` in [0, 1]: how much is lost.
-    std::map<std::uint64_t, sector> crash(std::mt19937& random, double lost) const {
-        auto after = sure_;
+    // What a crash leaves: each sector is what it surely is or one of its later versions. `lost`: the share of later
+    // ones that never got there.
+    struct leftover {
+        const std::map<std::uint64_t, sector>* sure;
+        std::map<std::uint64_t, sector> later;
+
+        bool untouched(std::uint64_t offset, std::uint64_t length) const {
+            const auto at = later.lower_bound(offset / sector_bytes);
+            return at == later.end() || at->first * sector_bytes >= offset + length;
+        }
+        std::vector<std::byte> read(std::uint64_t offset, std::uint64_t length) const {
+            std::vector<std::byte> bytes(round_up(length, sector_bytes));
+            for (const auto* layer : {sure, &later})
+                for (auto at = layer->lower_bound(offset / sector_bytes);
+                     at != layer->end() && at->first * sector_bytes < offset + length; ++at)
+                    std::copy(at->second.begin(), at->second.end(),
+                              bytes.begin() + static_cast<std::ptrdiff_t>(at->first * sector_bytes - offset));
+            bytes.resize(length);
+            return bytes;
+        }
+        void write_to(fd_ref file, std::uint64_t size) const {
+            for (const auto* layer : {sure, &later})
+                for (const auto& [number, bytes] : *layer)
+                    must(write_fully(
+                        file_io::system(), file,
+                        std::span(bytes).first(std::min<std::uint64_t>(sector_bytes, size - number * sector_bytes)),
+                        number * sector_bytes));
+        }
+    };
+    leftover crash(std::mt19937& random, double lost) const {
+        leftover after{&sure_, {}};
         for (const auto& [number, versions] : maybe_) {
             if (std::uniform_real_distribution<double>()(random) < lost) continue;
-            after[number] = versions[std::uniform_int_distribution<std::size_t>(0, versions.size() - 1)(random)];
+            after.later[number] = versions[std::uniform_int_distribution<std::size_t>(0, versions.size() - 1)(random)];
         }
         return after;
     }
@@ -111,18 +139,6 @@ class disk {
     std::map<std::uint64_t, sector> sure_;
     std::map<std::uint64_t, std::vector<sector>> maybe_;
 };
-
-std::vector<std::byte> assemble(const std::map<std::uint64_t, disk::sector>& sectors, std::uint64_t offset,
-                                std::uint64_t length) {
-    std::vector<std::byte> bytes(length);
-    for (auto at = sectors.lower_bound(offset / sector_bytes); at != sectors.end(); ++at) {
-        const std::uint64_t begin = at->first * sector_bytes;
-        if (begin >= offset + length) break;
-        for (std::uint64_t i = 0; i < sector_bytes; ++i)
-            if (begin + i >= offset && begin + i < offset + length) bytes[begin + i - offset] = at->second[i];
-    }
-    return bytes;
-}
 
 // One run: fills and checkpoints with deaths in between, recorded.
 struct recorded_run {
@@ -176,27 +192,32 @@ struct outcome {
     unsigned chunks_kept = 0;   // believed and right
 };
 
-outcome replay(const recorded_run& run,
-               const std::function<void(const std::map<std::uint64_t, disk::sector>&,
-                                        const std::map<std::uint64_t, disk::sector>&)>& sample) {
+using sampler = std::function<void(const disk::leftover& data, const disk::leftover& map)>;
+
+outcome replay(const recorded_run& run, const sampler& sample) {
     outcome found;
     std::mt19937 random(11);
     disk data;
     disk map;
     map.write(0, run.first_map);
     map.sync();
+    std::vector<bool> written(chunks);  // ever, in part at least
+    std::vector<bool> surely_right(chunks);
+    const auto is_right = [](const disk::leftover& after, std::uint64_t chunk) {
+        const std::uint64_t offset = chunk * chunk_bytes;
+        const std::uint64_t length = std::min(chunk_bytes, blob_bytes - offset);
+        return after.read(offset, length) == content(offset, length);
+    };
     for (std::size_t k = 0; k <= run.steps.size(); ++k) {
         for (const double lost : {1.0, 0.5, 0.15}) {
             const auto data_after = data.crash(random, lost);
             const auto map_after = map.crash(random, lost == 1.0 ? 0.5 : lost);
             ++found.crashes;
-            const auto bytes = assemble(map_after, 0, run.first_map.size());
-            const auto believed = choose_durable_slot(bytes, blob_bytes);
-            for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
-                if (!believed || ((believed->state.bits[chunk / 64] >> (chunk % 64)) & 1) == 0) continue;
-                const std::uint64_t offset = chunk * chunk_bytes;
-                const std::uint64_t length = std::min(chunk_bytes, blob_bytes - offset);
-                if (assemble(data_after, offset, length) == content(offset, length))
+            const auto believed = choose_durable_slot(map_after.read(0, run.first_map.size()), blob_bytes);
+            for (std::uint64_t chunk = 0; believed && chunk < chunks; ++chunk) {
+                if (((believed->state.bits[chunk / 64] >> (chunk % 64)) & 1) == 0) continue;
+                const bool untouched = data_after.untouched(chunk * chunk_bytes, chunk_bytes);
+                if (untouched ? surely_right[chunk] : is_right(data_after, chunk))
                     ++found.chunks_kept;
                 else
                     ++found.wrong_chunks;
@@ -212,10 +233,18 @@ outcome replay(const recorded_run& run,
         if (k == run.steps.size()) break;
         const step& s = run.steps[k];
         disk& file = s.file == target::data ? data : map;
-        if (s.is_sync)
+        if (s.is_sync) {
             file.sync();
-        else
+            if (s.file != target::data) continue;
+            const auto sure = data.crash(random, 1.0);
+            for (std::uint64_t chunk = 0; chunk < chunks; ++chunk)
+                if (written[chunk] && !surely_right[chunk]) surely_right[chunk] = is_right(sure, chunk);
+        } else {
             file.write(s.offset, s.bytes);
+            if (s.file != target::data) continue;
+            const chunk_range range = chunks_of(s.offset, s.bytes.size());
+            for (std::uint64_t chunk = range.first; chunk < range.end; ++chunk) written[chunk] = true;
+        }
     }
     return found;
 }
@@ -236,11 +265,7 @@ TEST(crash, nothing_is_believed_that_was_not_durable_and_nothing_durable_is_lost
                 ::open((after.path() + name + base).c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
             ASSERT_EQ(::ftruncate(fd.get(), static_cast<off_t>(size)), 0);
             if (base == "lock") continue;
-            for (const auto& [number, bytes] : base == "map" ? map_after : data_after)
-                must(write_fully(
-                    file_io::system(), fd,
-                    std::span(bytes).first(std::min<std::uint64_t>(sector_bytes, size - number * sector_bytes)),
-                    number * sector_bytes));
+            (base == "map" ? map_after : data_after).write_to(fd, size);
         }
         auto s = must(store::open(options_in(after.path(), second_boot)));
         const held_blob again = must(s.open_blob(run.blob.key()));

@@ -297,7 +297,7 @@ TEST_F(steps, what_is_on_its_way_is_not_asked_for_again) {
 }
 
 TEST_F(steps, neighbours_that_wait_come_together) {
-    for (const std::uint64_t chunk : {203, 200, 209, 205, 201}) demand(chunk);
+    for (const std::uint64_t chunk : {203u, 200u, 209u, 205u, 201u}) demand(chunk);
     const auto requests = next();
     ASSERT_EQ(requests.size(), 1u);
     EXPECT_LE(requests[0].chunks.first, 200u);
