@@ -268,10 +268,12 @@ class client::loop {
     int milliseconds_to_wait() const {
         constexpr std::chrono::milliseconds most = std::chrono::minutes(10);
         if (due_.empty()) return static_cast<int>(most.count());
-        const auto left = due_.begin()->first - clock::now();
+        const time_point now = clock::now();
+        if (due_.begin()->first <= now) return 0;
+        const auto left = due_.begin()->first - now;
         if (left >= most) return static_cast<int>(most.count());
         // Rounded up: a little early would mean to come here again and again.
-        return static_cast<int>(std::max(std::chrono::ceil<std::chrono::milliseconds>(left).count(), std::int64_t{0}));
+        return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(left).count());
     }
 
     void end_everything() {

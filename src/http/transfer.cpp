@@ -342,6 +342,15 @@ outcome transfer::finish(int curl_code) {
     }
     if (code == CURLE_PEER_FAILED_VERIFICATION)
         f.why.hint = "if its certificate is from an authority of your own, name that one's file";
+    // What the other side isn't able to do it won't be able to do later.
+    const std::string_view said(error_text_.data());
+    if (code == CURLE_SSL_CONNECT_ERROR && said.find("wrong version number") != said.npos) {
+        f.why.kind = error_kind::permanent;
+        f.why.hint = "the server doesn't speak TLS at this port; plain http has to be asked for";
+    } else if (code == CURLE_SSL_CONNECT_ERROR && said.find("alert protocol version") != said.npos) {
+        f.why.kind = error_kind::permanent;
+        f.why.hint = "TLS 1.2 is the least that is used";
+    }
     return give_up(std::move(f));
 }
 

@@ -25,9 +25,9 @@ class authorizer {
     virtual ~authorizer() = default;
 
     // Gives the fields (most often one Authorization, or none) for a request to `target`; calls `done` once, at once or
-    // later, on any thread. Called on the client's thread, before every request to the source's own origin, so what is
-    // still good must be answered at once and without blocking. One source never calls it again before `done`; several
-    // sources that share an authorizer may.
+    // later, on any thread, but not when the client is gone. Called on the client's thread, before every request to the
+    // source's own origin, so what is still good must be answered at once and without blocking. One source never calls
+    // it again before `done`; several sources that share an authorizer may.
     //
     // With a rejection: if `used` isn't what would be given now, it was refreshed in the meantime, and what there is
     // now is the answer. An error ends the read that needed it, unless it is kind retryable.

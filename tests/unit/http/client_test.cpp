@@ -169,8 +169,8 @@ TEST(client, a_server_that_doesnt_speak_tls) {
     request r;
     r.target = url_of("https://" + s.o.host() + "/blob");
     const outcome o = ask(*s.c, std::move(r));
-    ASSERT_FALSE(o);
-    EXPECT_EQ(o.error().cause, failure_cause::transport);
+    expect_failure(o, error_kind::permanent, failure_cause::transport, "wrong version number");
+    EXPECT_EQ(o.error().why.hint, "the server doesn't speak TLS at this port; plain http has to be asked for");
     EXPECT_EQ(s.o.count(), 0u);
 }
 
