@@ -43,7 +43,7 @@ void check_realm(std::string_view realm, std::string_view rest) {
     const auto image = *oci::parse_reference("r.io/x");
     const oci::bearer_challenge challenge{std::string(realm), std::string(rest.substr(0, 20)), std::string(rest)};
     for (const auto rule : {oci::transport_rule::https_only, oci::transport_rule::plain_allowed}) {
-        const auto checked = oci::check_realm(challenge, rule);
+        const auto checked = oci::check_realm(challenge, rule, rest.size() % 2 == 0);
         if (!checked) {
             check_error(checked.error());
             continue;

@@ -36,7 +36,7 @@ std::string pull_scope(const reference& image) {
     return fmt::format("repository:{}:pull", image.repository);
 }
 
-status check_realm(const bearer_challenge& challenge, transport_rule rule) {
+status check_realm(const bearer_challenge& challenge, transport_rule rule, bool registry_is_here) {
     const auto wrong = [&](std::string_view why) {
         std::string_view shown_part = std::string_view(challenge.realm).substr(0, challenge.realm.find_first_of("?#"));
         if (shown_part.find('@') != std::string_view::npos) shown_part = "(not shown)";
@@ -48,7 +48,8 @@ status check_realm(const bearer_challenge& challenge, transport_rule rule) {
     if (challenge.realm.size() > longest_realm) return fail(wrong("the URL is too long"));
     const auto where = origin_of(challenge.realm);
     if (!where || challenge.realm.find('#') != std::string::npos) return fail(wrong("is no https URL"));
-    if (where->secure || rule == transport_rule::plain_allowed || is_loopback(where->authority)) return {};
+    if (where->secure || rule == transport_rule::plain_allowed) return {};
+    if (registry_is_here && is_loopback(where->authority)) return {};
     return fail(wrong("is not https, so nothing is sent there").with_hint("-o oci.insecure allows http"));
 }
 

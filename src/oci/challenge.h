@@ -25,12 +25,13 @@ struct bearer_challenge {
 // "repository:library/debian:pull", for a challenge that names no scope.
 std::string pull_scope(const reference& image);
 
-// Plain http is never used unless somebody said so (oci.insecure), but to this machine itself.
+// Plain http is never used unless somebody said so (oci.insecure), but on this machine itself.
 enum class transport_rule { https_only, plain_allowed };
 
-// Whether the token service may be asked at all: its URL is https, or http where the rule or loopback lets it; without
-// user, password or fragment. Errors: auth; the text never holds the URL's query.
-status check_realm(const bearer_challenge& challenge, transport_rule rule);
+// Whether the token service may be asked at all: its URL is https, or http where the rule lets it; without user,
+// password or fragment. A registry on this machine may name a plain service on this machine, but no other registry may.
+// Errors: auth; the text never holds the URL's query.
+status check_realm(const bearer_challenge& challenge, transport_rule rule, bool registry_is_here);
 
 // The URL to GET for a token. The challenge must have passed check_realm().
 std::string token_url(const bearer_challenge& challenge, const reference& image);

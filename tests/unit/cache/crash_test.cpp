@@ -32,7 +32,7 @@ struct killed {};
 // that data is synced when it isn't.
 class recorder final : public file_io {
   public:
-    explicit recorder(fd_ref map) : map_(map) {}
+    recorder(fd_ref map, std::vector<step>& into) : steps(into), map_(map) {}
 
     ssize_t write_at(fd_ref file, std::span<const std::byte> bytes, std::uint64_t offset) override {
         die_here();
@@ -44,12 +44,14 @@ class recorder final : public file_io {
     int sync(fd_ref file) override {
         die_here();
         if (!lying || which(file) == target::map) steps.push_back({which(file), true, 0, {}});
+        if (after_data_sync && which(file) == target::data) after_data_sync();
         return 0;
     }
 
-    std::vector<step> steps;
+    std::vector<step>& steps;
     std::size_t die_at = ~std::size_t{0};
     bool lying = false;
+    std::function<void()> after_data_sync;  // what others do meanwhile
 
   private:
     void die_here() {
@@ -145,23 +147,25 @@ struct recorded_run {
     explicit recorded_run(bool lying) {
         auto s = must(store::open(options_in(scratch.path())));
         blob = must(s.open_blob(any_key('e', blob_bytes)));
-        recorder io(blob.durable());
+        recorder io(blob.durable(), steps);
         io.lying = lying;
         const auto map_bytes = durable_slots * durable_slot_bytes(blob_bytes);
         first_map = file_bytes(blob.durable(), 0, map_bytes);
         std::mt19937 random(7);
         for (unsigned round = 0; round < 16; ++round) {
             const blob_writer writer = writer_of(blob, io);
-            for (unsigned i = 0; i < 3; ++i) {
+            const auto fill_some = [&](std::uint64_t most) {
                 const std::uint64_t first = std::uniform_int_distribution<std::uint64_t>(0, chunks - 1)(random);
-                const std::uint64_t n = writer.claim({first, std::min(chunks, first + 1 + i)});
-                if (n == 0) continue;
+                const std::uint64_t n = writer.claim({first, std::min(chunks, first + most)});
+                if (n == 0) return;
                 chunk_fill fill = writer.fill({first, first + n});
                 must(fill.append(content(fill.next_offset(), fill.end_offset() - fill.next_offset())));
-            }
+            };
+            for (std::uint64_t i = 1; i <= 3; ++i) fill_some(i);
             // Every few rounds the writer dies at another place of its checkpoint.
-            recorder dying(blob.durable());
+            recorder dying(blob.durable(), steps);
             dying.lying = lying;
+            dying.after_data_sync = [&] { fill_some(1); };
             const unsigned death = round % 6;
             if (death < 5) dying.die_at = death;
             const std::vector<std::uint64_t> before = writer.map().snapshot();
@@ -171,10 +175,8 @@ struct recorded_run {
                 done = must(other.checkpoint()) == checkpoint_outcome::written;
             } catch (const killed&) {
             }
-            for (step& s2 : dying.steps) io.steps.push_back(std::move(s2));
-            if (done) promised.emplace_back(io.steps.size(), before);
+            if (done) promised.emplace_back(steps.size(), before);
         }
-        steps = std::move(io.steps);
     }
 
     scratch_directory scratch;

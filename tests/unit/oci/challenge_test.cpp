@@ -35,8 +35,8 @@ TEST(challenge, identity_tokens_are_posted) {
 }
 
 TEST(challenge, realms_that_may_be_asked) {
-    const auto said = [](const std::string& realm, transport_rule rule = transport_rule::https_only) {
-        const auto checked = check_realm({realm, "", ""}, rule);
+    const auto said = [](const std::string& realm, transport_rule rule = transport_rule::https_only, bool here = true) {
+        const auto checked = check_realm({realm, "", ""}, rule, here);
         if (!checked) {
             EXPECT_EQ(checked.error().kind, error_kind::auth);
         }
@@ -53,6 +53,11 @@ TEST(challenge, realms_that_may_be_asked) {
         "the registry's token service 'http://localhost.evil.example/t': is not https, so nothing is sent there; -o "
         "oci.insecure allows http");
     EXPECT_EQ(said("http://h/t", transport_rule::plain_allowed), "");
+    EXPECT_EQ(
+        said("http://127.0.0.1/t", transport_rule::https_only, false),
+        "the registry's token service 'http://127.0.0.1/t': is not https, so nothing is sent there; -o oci.insecure "
+        "allows http")
+        << "no registry elsewhere sends us to our own services";
     EXPECT_EQ(said(""), "the registry asks for a token but names no token service");
     EXPECT_EQ(said("https://u:hunter2@h/t"), "the registry's token service '(not shown)': is no https URL");
     EXPECT_EQ(said("https://h/t#x?hunter2"), "the registry's token service 'https://h/t': is no https URL");

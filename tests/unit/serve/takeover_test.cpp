@@ -122,7 +122,7 @@ TEST_F(takeover, without_a_death_all_is_right) {
 }
 
 TEST_F(takeover, at_each_point_the_nth_time_it_is_come_to_nothing_is_lost_or_doubled) {
-    const std::vector<unsigned> times = sanitized ? std::vector{1u, 3u, 8u} : std::vector{1u, 2u, 3u, 5u, 8u, 13u};
+    const std::vector<unsigned> times = sanitized ? std::vector{1u, 5u} : std::vector{1u, 2u, 5u, 13u};
     for (const std::string point : points)
         for (const unsigned nth : times)
             EXPECT_EQ(run_with(point + ":kill:" + std::to_string(nth)), 1u) << point << " " << nth;
@@ -160,7 +160,7 @@ TEST_F(takeover, at_two_points_in_turn) {
 // A call that sends only so many bytes and then death: inside the 16 bytes of a header, at its end, at the end of a
 // reply, within data, within a page.
 TEST_F(takeover, inside_a_reply_at_any_byte) {
-    const std::vector<const char*> cuts = sanitized ? std::vector{"2"} : std::vector{"1", "2", "4"};
+    const std::vector<const char*> cuts = sanitized ? std::vector{"2"} : std::vector{"1", "4"};
     for (const char* bytes : {"1", "7", "8", "15", "16", "17", "511", "512", "513", "4095", "4096", "4111"})
         for (const char* nth : cuts)
             EXPECT_EQ(run_with(std::string("send.message:limit:") + nth + ":" + bytes + ",send.message:kill:" + nth,
