@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "cache/durable_map.h"
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 
 namespace nerofs::cache {
 

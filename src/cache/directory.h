@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "cache/live_map.h"
+#include "cache/presence/live_map.h"
 
 namespace nerofs::cache {
 

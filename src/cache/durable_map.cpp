@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "base/endian.h"
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 #include "codec/crc32c.h"
 
 namespace nerofs::cache {

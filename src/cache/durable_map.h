@@ -10,11 +10,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cache/presence/live_map.h"
 
 namespace nerofs::cache {
-
-// Names one data file: a map is about the data file of its instance and no other.
-using instance_id = std::array<std::byte, 16>;
 
 struct durable_state {
     instance_id instance{};

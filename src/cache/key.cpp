@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 
 namespace nerofs::cache {
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "cache/chunk_table.h"
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 #include "cache/link_model.h"
 #include "cache/streams.h"
 

@@ -17,7 +17,7 @@
 #include "base/unique_fd.h"
 #include "cache/durable_map.h"
 #include "cache/key.h"
-#include "cache/reader.h"
+#include "cache/presence/reader.h"
 #include "cache/writer.h"
 
 namespace nerofs::cache {

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "cache/chunk_table.h"
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 #include "cache/link_model.h"
 
 namespace nerofs::cache {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cache/live_map.h"
+#include "cache/presence/live_map.h"
 #include "codec/sha256.h"
 
 namespace nerofs::cache {

@@ -1,5 +1,6 @@
 #include "serve/connection.h"
 
+#include <poll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -38,13 +39,14 @@ void keep_order() {
 }  // namespace
 
 connection::connection(fd_ref socket, const image_map& map, const journal& j, std::size_t index,
-                       connection_options options)
+                       connection_options options, std::optional<waiter> waiting)
     : socket_(socket),
       map_(map),
       journal_(j),
       j_(j.connection(index)),
       options_(options),
       limits_{map.size(), options.max_length, options.max_length},
+      waiting_(std::move(waiting)),
       scratch_(scratch_bytes) {
     pending_.reserve(max_in_flight);
     free_.reserve(max_in_flight);
@@ -55,12 +57,41 @@ connection::connection(fd_ref socket, const image_map& map, const journal& j, st
 
 connection_end connection::run() {
     if (recover()) {
-        while (answer_pending() && !goodbye_ && receive()) {
+        while (step()) {
         }
     }
     if (goodbye_) end_ = connection_end::disconnect;
     ::shutdown(socket_.get(), SHUT_RDWR);
     return end_;
+}
+
+// Answers what can be answered, then waits for more: requests, or bytes that are missing.
+bool connection::step() {
+    set_aside_missing();
+    if (!answer_pending() || goodbye_) return false;
+    if (!waiting_ || waiting_->empty()) return receive();
+    take_back_settled();
+    if (!pending_.empty()) return true;
+    // With all slots in use nothing can be received, but the end of the socket is the end of the waiting.
+    return !waiting_->wait(socket_, free_.empty() ? POLLRDHUP : POLLIN) || receive();
+}
+
+void connection::set_aside_missing() {
+    if (!waiting_) return;
+    std::erase_if(pending_, [this](std::uint16_t index) {
+        const request_slot& slot = j_.slots[index];
+        if (slot.error != 0 || map_.lookup(slot.offset, slot.length) != cache::presence::missing) return false;
+        waiting_->add(index, slot.offset, slot.length);
+        return true;
+    });
+}
+
+void connection::take_back_settled() {
+    waiting_->settle([this](const waiter::read& read, waiter::outcome how) {
+        const auto index = static_cast<std::uint16_t>(read.tag);
+        if (how == waiter::outcome::failed) j_.slots[index].error = static_cast<std::uint32_t>(nbd::error_value::eio);
+        pending_.push_back(index);
+    });
 }
 
 // ---- receiving ----
@@ -255,6 +286,7 @@ connection::prepared connection::prepare(std::uint32_t position, std::size_t& sc
     const request_slot& slot = j_.slots[j_.batch_slots[position]];
     data_[position] = {};
     if (slot.error != 0 || slot.length == 0) return prepared::in_hand;
+    if (map_.lookup(slot.offset, slot.length) != cache::presence::there) return prepared::unreadable;
     const bool by_file =
         slot.length >= options_.file_send_bytes && journal_.header().copy_only.load(std::memory_order_relaxed) == 0;
     if (by_file) return prepared::by_file;
@@ -319,10 +351,12 @@ void connection::finish_batch(std::uint32_t count) {
     std::uint64_t errors = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
         request_slot& slot = j_.slots[j_.batch_slots[i]];
-        if (slot.error != 0)
+        if (slot.error != 0) {
             ++errors;
-        else
+        } else {
             bytes += slot.length;
+            map_.touch(slot.offset, slot.length);
+        }
         slot.state.store(slot_state::empty, std::memory_order_release);
     }
     j_.batch_count.store(0, std::memory_order_release);

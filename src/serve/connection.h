@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "nbd/request.h"
 #include "serve/image_map.h"
 #include "serve/journal.h"
+#include "serve/misses.h"
 
 namespace nerofs::serve {
 
@@ -31,7 +33,9 @@ struct connection_options {
 class connection {
   public:
     // The socket, the map and the journal must outlive the connection. `j` may hold what an earlier process left.
-    connection(fd_ref socket, const image_map& map, const journal& j, std::size_t index, connection_options options);
+    // Without a waiter, bytes that aren't there are an error (EIO).
+    connection(fd_ref socket, const image_map& map, const journal& j, std::size_t index, connection_options options,
+               std::optional<waiter> waiting = {});
 
     // Completes what the journal holds, then serves until the end. Blocks; another thread ends it by shutting the
     // socket down. Afterwards the socket has been shut down.
@@ -42,6 +46,7 @@ class connection {
     enum class prepared : std::uint8_t { in_hand, by_file, unreadable, no_room };
 
     // Each returns false when the connection is at its end, with end_ set.
+    bool step();
     bool receive();
     bool absorb(std::size_t received_bytes);
     bool decide(const nbd::request& header, std::uint32_t& payload_bytes);
@@ -51,6 +56,8 @@ class connection {
     bool recover();
     bool plausible(const request_slot& slot) const;
     bool resume_batch();
+    void set_aside_missing();
+    void take_back_settled();
     bool answer_pending();
     prepared prepare(std::uint32_t position, std::size_t& scratch_used);
     bool read_bytes(std::uint64_t offset, std::span<std::byte> into) const;
@@ -73,6 +80,7 @@ class connection {
     nbd::export_limits limits_;
     connection_end end_ = connection_end::closed;
     std::vector<std::uint16_t> pending_;      // slots to be answered, in the order of arrival
+    std::optional<waiter> waiting_;           // slots whose bytes have to come first
     std::vector<std::uint16_t> free_;         // empty slots
     std::vector<iovec> vectors_;              // the message being sent
     std::vector<nbd::simple_reply> headers_;  // of the batch

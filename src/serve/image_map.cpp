@@ -20,6 +20,7 @@ result<image_map> image_map::make(std::vector<segment> segments) {
         const auto end = checked_add(s.device_offset, s.length);
         if (!end) return fail(error_kind::usage, "the image map is too large");
         map.size_ = *end;
+        if (s.blob != nullptr) map.has_blobs_ = true;
     }
     map.segments_ = std::move(segments);
     return map;

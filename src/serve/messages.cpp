@@ -5,8 +5,9 @@
 namespace nerofs::serve {
 namespace {
 
-constexpr std::uint64_t max_pieces = 1000;  // a packet holds 65536 bytes, a piece 32
+constexpr std::uint64_t max_pieces = 1000;  // a packet holds 65536 bytes, a piece 40
 constexpr std::uint64_t max_files = 80;
+constexpr std::uint64_t max_blobs = 16;
 
 // Moves `count` descriptors out of the packet; false if there aren't that many.
 bool take_fds(std::vector<unique_fd>& from, std::size_t& next, std::uint64_t count, std::vector<unique_fd>& into) {
@@ -17,11 +18,14 @@ bool take_fds(std::vector<unique_fd>& from, std::size_t& next, std::uint64_t cou
 
 }  // namespace
 
-result<image_map> server_setup::make_map() const {
+result<image_map> server_setup::make_map(std::span<const blob_view> views) const {
     std::vector<segment> segments;
     for (const piece& p : pieces) {
-        if (p.file >= files.size()) return fail(error_kind::corrupt, "the image map names a file that isn't there");
-        segments.push_back({p.device_offset, p.length, files[p.file], p.file_offset});
+        if (p.file >= (p.cached ? views.size() : files.size()))
+            return fail(error_kind::corrupt, "the image map names a file that isn't there");
+        const blob_view* const view = p.cached ? &views[p.file] : nullptr;
+        segments.push_back(
+            {p.device_offset, p.length, view ? view->data() : fd_ref(files[p.file]), p.file_offset, view});
     }
     return image_map::make(std::move(segments));
 }
@@ -30,11 +34,20 @@ status send_setup(const os::channel& to, const server_setup& s) {
     wire_writer body;
     body.put(message::setup).put(s.connections).put(s.block_size).put(s.export_name).put(s.pieces.size());
     for (const server_setup::piece& p : s.pieces)
-        body.put(p.device_offset).put(p.length).put(p.file).put(p.file_offset);
+        body.put(p.device_offset).put(p.length).put(p.file).put(p.file_offset).put(p.cached);
     std::vector<fd_ref> fds;
-    body.put(bool(s.journal)).put(bool(s.control));
-    if (s.journal) fds.push_back(s.journal);
-    if (s.control) fds.push_back(s.control);
+    const auto put_fd = [&](const unique_fd& fd) {
+        body.put(bool(fd));
+        if (fd) fds.push_back(fd);
+    };
+    put_fd(s.journal);
+    put_fd(s.control);
+    put_fd(s.fetcher);
+    body.put(s.patience.count()).put(s.blobs.size());
+    for (const server_setup::blob& b : s.blobs) {
+        body.put(b.key).put(b.size);
+        for (const unique_fd* fd : {&b.data, &b.map, &b.touched, &b.pin, &b.durable}) put_fd(*fd);
+    }
     for (const auto* list : {&s.files, &s.sockets, &s.listeners, &s.kept}) {
         body.put(list->size());
         fds.insert(fds.end(), list->begin(), list->end());
@@ -58,15 +71,27 @@ result<server_setup> decode_setup(os::packet packet) {
         p.length = body.get<std::uint64_t>();
         p.file = body.get<std::uint32_t>();
         p.file_offset = body.get<std::uint64_t>();
+        p.cached = body.get<bool>();
         s.pieces.push_back(p);
     }
     std::size_t next = 0;
-    std::vector<unique_fd> one;
-    for (unique_fd* single : {&s.journal, &s.control}) {
-        if (!body.get<bool>()) continue;
-        one.clear();
-        if (!take_fds(packet.fds, next, 1, one)) return corrupt();
-        *single = std::move(one.front());
+    const auto take_fd = [&](unique_fd& into) {
+        if (!body.get<bool>()) return true;
+        if (next == packet.fds.size()) return false;
+        into = std::move(packet.fds[next++]);
+        return true;
+    };
+    if (!take_fd(s.journal) || !take_fd(s.control) || !take_fd(s.fetcher)) return corrupt();
+    s.patience = std::chrono::milliseconds(body.get<std::int64_t>());
+    const auto blobs = body.get<std::uint64_t>();
+    if (!body.ok() || blobs > max_blobs) return corrupt();
+    for (std::uint64_t i = 0; i < blobs; ++i) {
+        server_setup::blob& b = s.blobs.emplace_back();
+        b.key = body.text();
+        b.size = body.get<std::uint64_t>();
+        for (unique_fd* fd : {&b.data, &b.map, &b.touched, &b.pin, &b.durable})
+            if (!take_fd(*fd)) return corrupt();
+        if (!b.data || !b.map) return corrupt();
     }
     for (auto* list : {&s.files, &s.sockets, &s.listeners, &s.kept}) {
         const auto count = body.get<std::uint64_t>();
@@ -88,6 +113,10 @@ status send_hello(const os::channel& to, role who) {
 
 status send_connection_ended(const os::channel& to, std::uint32_t index, connection_end how) {
     return to.send(wire_writer().put(message::connection_ended).put(index).put(how).bytes());
+}
+
+status send_fetcher(const os::channel& to, fd_ref channel) {
+    return to.send(wire_writer().put(message::set_fetcher).bytes(), std::span(&channel, 1));
 }
 
 status send_replacement(const os::channel& to, std::uint32_t index, fd_ref socket) {

@@ -33,6 +33,10 @@ using namespace std::chrono_literals;
 constexpr auto setup_time = 10s;      // a keeper sends its set-up at once, or has died
 constexpr auto handshake_time = 10s;  // for an NBD client to finish its negotiation
 
+unique_fd duplicate(fd_ref fd) {
+    return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+}
+
 template <class Function>
 result<std::thread> start_thread(Function&& function) try {
     return std::thread(std::forward<Function>(function));
@@ -42,8 +46,8 @@ result<std::thread> start_thread(Function&& function) try {
 
 class server {
   public:
-    server(os::channel keeper, server_setup setup, image_map map, os::event_loop loop)
-        : keeper_(std::move(keeper)), setup_(std::move(setup)), map_(std::move(map)), loop_(std::move(loop)) {}
+    server(os::channel keeper, server_setup setup, os::event_loop loop)
+        : keeper_(std::move(keeper)), setup_(std::move(setup)), loop_(std::move(loop)) {}
 
     status run();
 
@@ -55,10 +59,14 @@ class server {
         std::optional<connection_end> ended;
     };
 
+    status open_blobs();
     status start_links();
     status start_link(std::uint32_t index, unique_fd socket);
     void on_link_events();
     void on_keeper();
+    void on_fetcher();
+    void set_fetcher(unique_fd channel);
+    std::optional<waiter> make_waiter();
     void keeper_left();
     void on_adoption();
     void on_client(fd_ref listener);
@@ -68,8 +76,10 @@ class server {
 
     os::channel keeper_;
     server_setup setup_;
-    image_map map_;
     os::event_loop loop_;
+    std::vector<blob_view> views_;
+    image_map map_;
+    std::optional<miss_desk> desk_;  // where there are blobs
     os::mapping journal_memory_;
     journal journal_;
     std::vector<link> links_;
@@ -85,6 +95,8 @@ status server::run() {
     if (!wake_) return fail_errno("eventfd");
     NEROFS_CHECK(loop_.add(wake_, [this] { on_link_events(); }));
     NEROFS_CHECK(loop_.add(keeper_.fd(), [this] { on_keeper(); }));
+    NEROFS_CHECK(open_blobs());
+    NEROFS_TRY(map_, setup_.make_map(views_));
     NEROFS_CHECK(start_links());
     for (const unique_fd& listener : setup_.listeners)
         NEROFS_CHECK(loop_.add(listener, [this, fd = fd_ref(listener)] { on_client(fd); }));
@@ -93,6 +105,23 @@ status server::run() {
     const status end = loop_.run();
     close_all();
     return end;
+}
+
+status server::open_blobs() {
+    if (setup_.blobs.empty()) return {};
+    std::vector<const blob_view*> watched;
+    views_.reserve(setup_.blobs.size());
+    for (const server_setup::blob& b : setup_.blobs) {
+        // The set-up keeps the descriptors: they may have to be handed on.
+        cache::reader_files files{duplicate(b.data), duplicate(b.map)};
+        NEROFS_TRY(blob_view view,
+                   blob_view::open(static_cast<std::uint32_t>(views_.size()), std::move(files), b.touched, b.size));
+        watched.push_back(&views_.emplace_back(std::move(view)));
+    }
+    desk_.emplace(std::move(watched), setup_.patience);
+    NEROFS_CHECK(desk_->start());
+    set_fetcher(std::move(setup_.fetcher));
+    return {};
 }
 
 status server::start_links() {
@@ -113,7 +142,7 @@ status server::start_link(std::uint32_t index, unique_fd socket) {
     l.socket = std::move(socket);
     NEROFS_TRY(l.thread, start_thread([this, index, fd = fd_ref(l.socket)] {
                    ::prctl(PR_SET_NAME, ("nbd" + std::to_string(index)).c_str());
-                   const connection_end how = connection(fd, map_, journal_, index, {}).run();
+                   const connection_end how = connection(fd, map_, journal_, index, {}, make_waiter()).run();
                    const std::lock_guard lock(mutex_);
                    finished_.emplace_back(index, how);
                    const std::uint64_t one = 1;
@@ -121,6 +150,25 @@ status server::start_link(std::uint32_t index, unique_fd socket) {
                }));
     l.ended.reset();
     return {};
+}
+
+// Without one, what is missing is an error.
+std::optional<waiter> server::make_waiter() {
+    if (!desk_) return {};
+    auto made = waiter::make(*desk_, map_);
+    if (!made) log::error(made.error().message());
+    return made ? std::optional(std::move(*made)) : std::nullopt;
+}
+
+void server::set_fetcher(unique_fd channel) {
+    if (const fd_ref old = desk_->fetcher()) loop_.remove(old);
+    desk_->set_fetcher(os::channel(std::move(channel)));
+    if (const fd_ref now = desk_->fetcher()) (void)loop_.add(now, [this] { on_fetcher(); });
+}
+
+// Its death costs nothing but time: the keeper sends the channel of the next.
+void server::on_fetcher() {
+    if (!desk_->on_fetcher()) set_fetcher({});
 }
 
 void server::on_link_events() {
@@ -157,6 +205,9 @@ void server::on_keeper() {
     switch (body.get<message>()) {
         case message::ping:
             (void)send_simple(keeper_, message::pong);
+            break;
+        case message::set_fetcher:
+            if (desk_ && received->fds.size() == 1) set_fetcher(std::move(received->fds.front()));
             break;
         case message::replace_socket: {
             const auto index = body.get<std::uint32_t>();
@@ -197,7 +248,7 @@ void server::on_adoption() {
     auto wish = caller->receive(os::in_time(1s));
     if (!wish || wire_reader(wish->bytes).get<message>() != message::adopt) return;
 
-    for (link& l : links_) setup_.sockets.emplace_back(::fcntl(l.socket.get(), F_DUPFD_CLOEXEC, 0));
+    for (link& l : links_) setup_.sockets.push_back(duplicate(l.socket));
     const status sent = send_setup(*caller, setup_);
     setup_.sockets.clear();
     if (!sent) return;
@@ -231,7 +282,7 @@ void server::serve_client(unique_fd socket) {
     if (const status agreed = negotiate(socket, exported, os::in_time(handshake_time)); agreed) {
         // Nobody takes over from here: the journal is this thread's own memory.
         const std::unique_ptr<connection_journal[]> memory(new connection_journal[2]());
-        connection(socket, map_, journal(memory.get(), 1), 0, {}).run();
+        connection(socket, map_, journal(memory.get(), 1), 0, {}, make_waiter()).run();
     } else if (agreed.error().kind != error_kind::cancelled) {
         log::warning("a client was turned away: " + agreed.error().text);
     }
@@ -260,11 +311,10 @@ int server_main(int control_fd) {
         NEROFS_TRY(os::packet packet, keeper.receive(os::in_time(setup_time)));
         NEROFS_TRY(server_setup setup, decode_setup(std::move(packet)));
         if (!setup.export_name.empty()) log::set_name("nerofs-server[" + setup.export_name + "]");
-        NEROFS_TRY(image_map map, setup.make_map());
         NEROFS_TRY(os::event_loop loop, os::event_loop::make());
         fault::point("server.setup");
         // Never destroyed: threads that serve clients use it up to the end of the process.
-        return (new server(std::move(keeper), std::move(setup), std::move(map), std::move(loop)))->run();
+        return (new server(std::move(keeper), std::move(setup), std::move(loop)))->run();
     };
     const status end = run();
     if (end) ::_exit(0);

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "cache/private_store.h"
-#include "cache/touch_map.h"
+#include "cache/presence/touch_map.h"
 #include "cache/writer_chunks.h"
 #include "simulation.h"
 #include "support.h"

@@ -85,7 +85,7 @@ TEST(messages, the_largest_setup_fits_into_a_packet) {
     ASSERT_TRUE(got);
     EXPECT_EQ(got->pieces.size(), 1000u);
     EXPECT_EQ(got->sockets.size(), std::size_t{max_connections});
-    EXPECT_TRUE(got->make_map());
+    EXPECT_TRUE(got->make_map({}));
 }
 
 void expect_malformed(os::packet packet, const std::string& what) {
@@ -139,7 +139,7 @@ TEST(messages, a_setup_with_absurd_counts_is_refused) {
 TEST(messages, a_piece_of_a_file_that_isnt_there_is_refused) {
     server_setup s = full_setup();
     s.pieces[1].file = 2;
-    const auto map = s.make_map();
+    const auto map = s.make_map({});
     ASSERT_FALSE(map);
     EXPECT_EQ(map.error().text, "the image map names a file that isn't there");
 }

@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 #include "os/shared_memory.h"
 
 namespace nerofs::cache {

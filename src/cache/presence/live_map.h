@@ -15,8 +15,7 @@
 #include "base/checked.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "cache/durable_map.h"
-#include "cache/geometry.h"
+#include "cache/presence/geometry.h"
 #include "os/shared_memory.h"
 
 namespace nerofs::cache {
@@ -33,6 +32,9 @@ enum class blob_state : std::uint32_t {
     quarantined = 1,  // the whole blob didn't match its digest
     lost = 2,         // the file system reported that written bytes didn't reach the disk
 };
+
+// Names one data file: a map is about the data file of its instance and no other.
+using instance_id = std::array<std::byte, 16>;
 
 // Which file the map is about, as the kernel names it; a map whose data file was replaced is void.
 struct file_identity {

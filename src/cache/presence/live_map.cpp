@@ -1,4 +1,4 @@
-#include "cache/live_map.h"
+#include "cache/presence/live_map.h"
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
