@@ -22,6 +22,7 @@ struct http_request {
     std::string path;
     std::string query;
     header_list headers;  // names in lower case
+    std::string body;
     bool storage = false;
 
     std::string header(std::string_view name) const;

@@ -38,6 +38,8 @@ struct origin_auth {
     std::string password{};
     std::chrono::milliseconds token_life{300'000};
     std::string service = "test-registry";
+    std::string identity_token{};  // not empty: the token service wants this, in a POST, and no password
+    std::string challenge{};       // WWW-Authenticate of a 401, instead of the one that leads to the own token service
 };
 
 // Blobs are answered with a redirect to signed URLs that end.
@@ -54,6 +56,7 @@ struct request_record {
     std::string target;  // as it was sent
     std::string path;    // without the query
     std::vector<std::pair<std::string, std::string>> headers;
+    std::string body;
     std::optional<std::pair<std::uint64_t, std::uint64_t>> range;  // both included
     int status = 0;                                                // 0: no answer was sent
     std::uint64_t body_bytes = 0;                                  // sent

@@ -20,6 +20,7 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_head_bytes = 64 * 1024;
+constexpr std::size_t most_body_bytes = 1024 * 1024;
 constexpr std::size_t piece_bytes = 64 * 1024;
 
 [[noreturn]] void throw_errno(const char* what) {
@@ -259,7 +260,7 @@ void server::serve(connection& c) {
         auto request = parse_request(head);
         if (!request) break;
         request->storage = c.storage;
-        on = skip_body(c, buffer, *request) && answer_one(c, *request);
+        on = read_body(c, buffer, *request) && answer_one(c, *request);
     }
     const std::lock_guard lock(mutex_);
     c.socket.reset();
@@ -287,20 +288,19 @@ bool server::read_head(connection& c, std::string& buffer, std::string& head) {
     }
 }
 
-bool server::skip_body(connection& c, std::string& buffer, const http_request& request) {
+bool server::read_body(connection& c, std::string& buffer, http_request& request) {
     const std::string length = request.header("content-length");
-    std::size_t left = 0;
-    std::from_chars(length.data(), length.data() + length.size(), left);
-    while (left > 0) {
-        const std::size_t n = std::min(left, buffer.size());
-        buffer.erase(0, n);
-        left -= n;
-        if (left == 0) break;
+    std::size_t size = 0;
+    std::from_chars(length.data(), length.data() + length.size(), size);
+    if (size > most_body_bytes) return false;
+    while (buffer.size() < size) {
         char piece[4096];
         const ssize_t got = recv(c.socket.get(), piece, sizeof piece, 0);
         if (got <= 0) return false;
         buffer.append(piece, static_cast<std::size_t>(got));
     }
+    request.body = buffer.substr(0, size);
+    buffer.erase(0, size);
     return true;
 }
 
@@ -309,6 +309,7 @@ bool server::answer_one(connection& c, const http_request& request) {
                           .target = request.target,
                           .path = request.path,
                           .headers = request.headers,
+                          .body = request.body,
                           .range = request.range(UINT64_MAX),
                           .storage = request.storage,
                           .connection = c.number,

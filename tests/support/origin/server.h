@@ -67,7 +67,7 @@ class server {
     void serve(connection& c);
     // Each returns false when the connection is at its end.
     bool read_head(connection& c, std::string& buffer, std::string& head);
-    bool skip_body(connection& c, std::string& buffer, const http_request& request);
+    bool read_body(connection& c, std::string& buffer, http_request& request);
     bool answer_one(connection& c, const http_request& request);
     bool send_answer(connection& c, const http_request& request, http_answer& a, std::uint64_t& sent);
     bool send_body(connection& c, const http_answer& a, std::uint64_t& sent);

@@ -95,8 +95,15 @@ bool site::basic_is_right(const http_request& request) const {
     return request.header("authorization") == "Basic " + base64(auth_.user + ":" + auth_.password);
 }
 
-http_answer site::give_token(const http_request& request) {
-    if (!auth_.user.empty() && !basic_is_right(request)) return registry_error(401, "UNAUTHORIZED");
+http_answer site::give_token(http_request request) {
+    if (!auth_.identity_token.empty()) {
+        request.query = request.body;
+        if (request.method != "POST" || request.parameter("grant_type") != "refresh_token" ||
+            request.parameter("client_id").empty() || request.parameter("refresh_token") != auth_.identity_token)
+            return registry_error(401, "UNAUTHORIZED");
+    } else if (!auth_.user.empty() && !basic_is_right(request)) {
+        return registry_error(401, "UNAUTHORIZED");
+    }
     if (request.parameter("service") != auth_.service) return registry_error(400, "UNSUPPORTED");
     const std::string number = std::to_string(next_++);
     const std::string text = "token-" + number + "-" + hash_of(number).substr(0, 16);
@@ -112,7 +119,7 @@ std::optional<http_answer> site::refuse(const http_request& request, const std::
     if (auth_.scheme == origin_auth::kind::basic) {
         if (basic_is_right(request)) return std::nullopt;
         http_answer a = registry_error(401, "UNAUTHORIZED");
-        a.set("WWW-Authenticate", R"(Basic realm="test")");
+        a.set("WWW-Authenticate", auth_.challenge.empty() ? R"(Basic realm="test")" : auth_.challenge);
         return a;
     }
     std::string why;
@@ -127,6 +134,10 @@ std::optional<http_answer> site::refuse(const http_request& request, const std::
         }
     }
     http_answer a = registry_error(401, "UNAUTHORIZED");
+    if (!auth_.challenge.empty()) {
+        a.set("WWW-Authenticate", auth_.challenge);
+        return a;
+    }
     a.set("WWW-Authenticate", R"(Bearer realm="http://)" + address_ + R"(/token",service=")" + auth_.service + "\"" +
                                   (scope.empty() ? "" : R"(,scope=")" + scope + "\"") + why);
     return a;

@@ -39,7 +39,7 @@ class site {
     };
 
     std::chrono::steady_clock::time_point now() const { return std::chrono::steady_clock::now() + passed_; }
-    http_answer give_token(const http_request& request);
+    http_answer give_token(http_request request);
     // A 401, or nothing when the request may go on.
     std::optional<http_answer> refuse(const http_request& request, const std::string& scope);
     bool basic_is_right(const http_request& request) const;
