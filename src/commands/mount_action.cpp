@@ -11,7 +11,7 @@
 #include "base/fault.h"
 #include "cli/source_spec.h"
 #include "commands/actions.h"
-#include "fetch/messages.h"
+#include "fetch/protocol/messages.h"
 #include "mount/children.h"
 #include "mount/front.h"
 #include "mount/keeper/nbd_device.h"

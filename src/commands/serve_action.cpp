@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "commands/actions.h"
-#include "fetch/messages.h"
+#include "fetch/protocol/messages.h"
 #include "mount/children.h"
 #include "mount/front.h"
 

@@ -77,15 +77,13 @@ image_info describe(const erofs::superblock_info& super, std::uint64_t available
     return info;
 }
 
-result<image_info> check_at(fd_ref image, std::uint64_t offset, std::uint64_t size, bool has_extra_devices) {
-    const std::uint64_t available = size - offset;
-    file_reader reader(image, offset);
-    auto super = erofs::read_superblock(reader, available, has_extra_devices);
-    if (super) return describe(*super, available);
-    return fail(explained(std::move(super).error(), reader, available));
-}
-
 }  // namespace
+
+result<image_info> check_image(erofs::byte_reader& image, std::uint64_t available, bool has_extra_devices) {
+    auto super = erofs::read_superblock(image, available, has_extra_devices);
+    if (super) return describe(*super, available);
+    return fail(explained(std::move(super).error(), image, available));
+}
 
 result<image_info> check_local_image(fd_ref image, std::uint64_t offset, bool has_extra_devices) {
     NEROFS_TRY(const std::uint64_t size, size_of(image));
@@ -93,7 +91,8 @@ result<image_info> check_local_image(fd_ref image, std::uint64_t offset, bool ha
         return fail(error_kind::usage, fmt::format("offset {} is beyond the end, the file has {} bytes",
                                                    erofs::with_commas(offset), erofs::with_commas(size)));
     }
-    auto info = check_at(image, offset, size, has_extra_devices);
+    file_reader reader(image, offset);
+    auto info = check_image(reader, size - offset, has_extra_devices);
     if (!info && offset > 0)
         return fail(std::move(info).error().in(fmt::format("at offset {}", erofs::with_commas(offset))));
     return info;

@@ -5,8 +5,7 @@
 #include <utility>
 
 #include "base/result.h"
-#include "fetch/local_check.h"
-#include "fetch/messages.h"
+#include "fetch/protocol/messages.h"
 #include "os/channel.h"
 #include "os/process.h"
 #include "serve/messages.h"

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 #include "base/checked.h"
 #include "base/fault.h"
@@ -27,7 +28,9 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
 // Marks an intake entry as empty, after everything stored before.
 void clear_entry(nbd::request& entry) {
     static_assert(header_bytes % alignof(std::uint32_t) == 0);  // so every magic of the aligned array is aligned
-    __atomic_store_n(reinterpret_cast<std::uint32_t*>(&entry.magic), 0u, __ATOMIC_RELEASE);
+    void* const magic = &entry.magic;
+    __atomic_store_n(std::assume_aligned<alignof(std::uint32_t)>(static_cast<std::uint32_t*>(magic)), 0u,
+                     __ATOMIC_RELEASE);
 }
 
 // Plain stores behind this stay behind the stores before it: a release store alone lets them be moved in front of it,

@@ -1,8 +1,10 @@
 #include "serve/image_map.h"
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 
 #include "base/checked.h"
@@ -24,6 +26,20 @@ result<image_map> image_map::make(std::vector<segment> segments) {
     }
     map.segments_ = std::move(segments);
     return map;
+}
+
+bool image_map::read(std::uint64_t offset, std::span<std::byte> into) const {
+    return for_each_piece(offset, into.size(), [&into](fd_ref file, std::uint64_t at, std::uint64_t length) {
+        while (length > 0) {
+            const ssize_t n = ::pread(file.get(), into.data(), length, static_cast<off_t>(at));
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) return false;  // an error, or the file has become shorter: never zeros instead
+            into = into.subspan(static_cast<std::size_t>(n));
+            at += static_cast<std::uint64_t>(n);
+            length -= static_cast<std::uint64_t>(n);
+        }
+        return true;
+    });
 }
 
 std::vector<segment>::const_iterator image_map::find(std::uint64_t offset) const {

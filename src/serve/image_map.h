@@ -2,7 +2,9 @@
 // shared by all connections.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -34,6 +36,9 @@ class image_map {
         return walk(offset, length,
                     [&visit](const segment& s, std::uint64_t at, std::uint64_t n) { return visit(s.file, at, n); });
     }
+
+    // Fills the span with the range's bytes as they lie in the files. False if any of them can't be read.
+    bool read(std::uint64_t offset, std::span<std::byte> into) const;
 
     // Whether the range can be read now. What was there once stays there, as long as the blob isn't found to be wrong.
     cache::presence lookup(std::uint64_t offset, std::uint64_t length) const {

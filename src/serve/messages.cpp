@@ -48,7 +48,7 @@ status send_setup(const os::channel& to, const server_setup& s) {
         body.put(b.key).put(b.size);
         for (const unique_fd* fd : {&b.data, &b.map, &b.touched, &b.pin, &b.durable}) put_fd(*fd);
     }
-    for (const auto* list : {&s.files, &s.sockets, &s.listeners, &s.kept}) {
+    for (const auto* list : {&s.files, &s.sockets, &s.fuse, &s.listeners, &s.kept}) {
         body.put(list->size());
         fds.insert(fds.end(), list->begin(), list->end());
     }
@@ -93,12 +93,13 @@ result<server_setup> decode_setup(os::packet packet) {
             if (!take_fd(*fd)) return corrupt();
         if (!b.data || !b.map) return corrupt();
     }
-    for (auto* list : {&s.files, &s.sockets, &s.listeners, &s.kept}) {
+    for (auto* list : {&s.files, &s.sockets, &s.fuse, &s.listeners, &s.kept}) {
         const auto count = body.get<std::uint64_t>();
         if (count > max_files || !take_fds(packet.fds, next, count, *list)) return corrupt();
     }
-    if (!body.done() || next != packet.fds.size() || s.sockets.size() > s.connections ||
-        (!s.sockets.empty() && !s.journal))
+    const std::size_t links = s.sockets.size() + s.fuse.size();
+    if (!body.done() || next != packet.fds.size() || links > s.connections || (links != 0 && !s.journal) ||
+        (!s.sockets.empty() && !s.fuse.empty()))
         return corrupt();
     return s;
 }

@@ -66,6 +66,7 @@ struct server_setup {
     std::vector<blob> blobs;
     std::vector<unique_fd> files;      // readable
     std::vector<unique_fd> sockets;    // one for each connection: already speaking to the kernel
+    std::vector<unique_fd> fuse;       // or descriptors of one /dev/fuse (os/fuse_mount.h), in the same order always
     std::vector<unique_fd> listeners;  // or sockets that accept NBD clients, which begin with the handshake
     std::vector<unique_fd> kept;       // only kept open, so that they outlive the keeper
 

@@ -8,8 +8,6 @@
 #include <algorithm>
 #include <system_error>
 
-#include "base/wire.h"
-
 namespace nerofs::serve {
 namespace {
 
@@ -23,37 +21,6 @@ void signal_event(fd_ref event) {
 }
 
 }  // namespace
-
-// ---- messages ----
-
-status send_missing(const os::channel& to, std::span<const missing_piece> pieces) {
-    wire_writer body;
-    body.put(miss_message::wanted).put(pieces.size());
-    for (const missing_piece& p : pieces) body.put(p.id).put(p.blob).put(p.offset).put(p.length);
-    return to.send(body.bytes());
-}
-
-result<std::vector<missing_piece>> decode_missing(const os::packet& packet) {
-    wire_reader body(packet.bytes);
-    const auto type = body.get<miss_message>();
-    const auto count = body.get<std::uint64_t>();
-    std::vector<missing_piece> pieces;
-    if (body.ok() && type == miss_message::wanted && count <= most_missing_in_packet) {
-        pieces.resize(count);
-        for (missing_piece& p : pieces) {
-            p.id = body.get<std::uint64_t>();
-            p.blob = body.get<std::uint32_t>();
-            p.offset = body.get<std::uint64_t>();
-            p.length = body.get<std::uint64_t>();
-        }
-        if (body.done()) return pieces;
-    }
-    return fail(error_kind::corrupt, "a malformed message of misses");
-}
-
-status send_read_failed(const os::channel& to, std::uint64_t id) {
-    return to.send(wire_writer().put(miss_message::failed).put(id).bytes());
-}
 
 // ---- the desk ----
 
@@ -114,7 +81,7 @@ std::uint64_t miss_desk::ask(const image_map& map, std::uint64_t offset, std::ui
     const std::lock_guard lock(mutex_);
     const std::uint64_t id = next_id_++;
     map.for_each_missing(offset, length, [&](const blob_view& blob, std::uint64_t at, std::uint64_t n) {
-        const missing_piece piece{id, blob.id(), at, n};
+        const cache::missing_piece piece{id, blob.id(), at, n};
         asked_.emplace(id, piece);
         unsent_.push_back(piece);
     });
@@ -128,9 +95,9 @@ void miss_desk::flush() {
 
 void miss_desk::send_unsent() {
     while (fetcher_ && !unsent_.empty()) {
-        const std::size_t count = std::min(unsent_.size(), most_missing_in_packet);
+        const std::size_t count = std::min(unsent_.size(), cache::most_missing_in_packet);
         // A full channel: it is tried again at the next event. A dead one: the next fetcher is told everything.
-        if (!send_missing(fetcher_, std::span(unsent_).first(count))) return;
+        if (!cache::send_missing(fetcher_, std::span(unsent_).first(count))) return;
         unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(count));
     }
     if (!fetcher_) unsent_.clear();
@@ -148,13 +115,11 @@ void miss_desk::set_fetcher(os::channel to) {
 bool miss_desk::on_fetcher() {
     auto packet = fetcher_.receive_now();
     if (!packet) return packet.error().kind == error_kind::retryable;
-    wire_reader body(packet->bytes);
-    const auto type = body.get<miss_message>();
-    const auto id = body.get<std::uint64_t>();
-    if (type != miss_message::failed || !body.done()) return true;
+    const auto failed = cache::decode_read_failed(*packet);
+    if (!failed) return true;
     const std::lock_guard lock(mutex_);
-    if (asked_.count(id) == 0) return true;
-    failed_.insert(id);
+    if (asked_.count(*failed) == 0) return true;
+    failed_.insert(*failed);
     for (const waiter* one : armed_) signal_event(one->event_);
     return true;
 }

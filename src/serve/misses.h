@@ -9,35 +9,17 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <span>
 #include <thread>
 #include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "cache/presence/miss_messages.h"
 #include "os/channel.h"
 #include "serve/image_map.h"
 
 namespace nerofs::serve {
-
-// What the server and the fetcher say to each other; one channel, packets of base/wire.
-enum class miss_message : std::uint8_t {
-    wanted = 1,  // server to fetcher: {count, then for each {id, blob, offset, length}}: somebody waits for these bytes
-    failed = 2,  // fetcher to server: {id}: they won't come
-};
-
-struct missing_piece {
-    std::uint64_t id = 0;  // of the read; several pieces may have the same
-    std::uint32_t blob = 0;
-    std::uint64_t offset = 0;
-    std::uint64_t length = 0;
-};
-inline constexpr std::size_t most_missing_in_packet = 1000;
-
-status send_missing(const os::channel& to, std::span<const missing_piece> pieces);
-result<std::vector<missing_piece>> decode_missing(const os::packet& packet);
-status send_read_failed(const os::channel& to, std::uint64_t id);
 
 class waiter;
 
@@ -81,8 +63,8 @@ class miss_desk {
     mutable std::mutex mutex_;
     os::channel fetcher_;
     std::uint64_t next_id_ = 1;
-    std::multimap<std::uint64_t, missing_piece> asked_;  // what is waited for
-    std::vector<missing_piece> unsent_;
+    std::multimap<std::uint64_t, cache::missing_piece> asked_;  // what is waited for
+    std::vector<cache::missing_piece> unsent_;
     std::unordered_set<std::uint64_t> failed_;
 
     std::vector<waiter*> armed_;

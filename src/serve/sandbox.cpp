@@ -64,8 +64,9 @@ status enter_sandbox() {
                 SYS_fstat,
                 SYS_newfstatat,
                 SYS_tgkill})
-        // Duplicates of the sockets for a new keeper.
+        // Duplicates of the sockets for a new keeper; whether reads of /dev/fuse wait.
         .allow_masked(SYS_fcntl, 1, 0xffffffff, F_DUPFD_CLOEXEC)
+        .allow_masked(SYS_fcntl, 1, 0xffffffff, F_SETFL)
         .allow_masked(SYS_setsockopt, 1, 0xffffffff, IPPROTO_TCP)
         // To itself alone (fault points).
         .allow_masked(SYS_kill, 0, 0xffffffff, static_cast<std::uint64_t>(::getpid()))

@@ -22,6 +22,7 @@
 #include "os/event_loop.h"
 #include "os/shared_memory.h"
 #include "serve/client_handshake.h"
+#include "serve/fuse_channel.h"
 #include "serve/messages.h"
 #include "serve/sandbox.h"
 
@@ -54,14 +55,15 @@ class server {
   private:
     // A connection to the kernel, in its own thread.
     struct link {
-        unique_fd socket;
+        unique_fd fd;  // a socket, or /dev/fuse
         std::thread thread;
         std::optional<connection_end> ended;
     };
 
     status open_blobs();
     status start_links();
-    status start_link(std::uint32_t index, unique_fd socket);
+    status start_link(std::uint32_t index, unique_fd fd);
+    connection_end serve_link(std::uint32_t index, fd_ref fd);
     void on_link_events();
     void on_keeper();
     void on_fetcher();
@@ -83,6 +85,7 @@ class server {
     os::mapping journal_memory_;
     journal journal_;
     std::vector<link> links_;
+    bool by_fuse_ = false;  // what the links are
 
     std::mutex mutex_;                                                // guards what connection threads touch
     std::vector<std::pair<std::uint32_t, connection_end>> finished_;  // links whose loop has ended, unreported
@@ -131,18 +134,21 @@ status server::start_links() {
     if (size < bytes) return fail(error_kind::corrupt, "the journal is too small");
     NEROFS_TRY(journal_memory_, os::mapping::map(setup_.journal, bytes, true));
     journal_ = journal(journal_memory_.data(), setup_.connections);
-    links_.resize(setup_.sockets.size());
-    for (std::uint32_t i = 0; i < links_.size(); ++i) NEROFS_CHECK(start_link(i, std::move(setup_.sockets[i])));
+    by_fuse_ = !setup_.fuse.empty();
+    std::vector<unique_fd> fds = std::move(by_fuse_ ? setup_.fuse : setup_.sockets);
+    links_.resize(fds.size());
+    for (std::uint32_t i = 0; i < links_.size(); ++i) NEROFS_CHECK(start_link(i, std::move(fds[i])));
     setup_.sockets.clear();
+    setup_.fuse.clear();
     return {};
 }
 
-status server::start_link(std::uint32_t index, unique_fd socket) {
+status server::start_link(std::uint32_t index, unique_fd fd) {
     link& l = links_[index];
-    l.socket = std::move(socket);
-    NEROFS_TRY(l.thread, start_thread([this, index, fd = fd_ref(l.socket)] {
-                   ::prctl(PR_SET_NAME, ("nbd" + std::to_string(index)).c_str());
-                   const connection_end how = connection(fd, map_, journal_, index, {}, make_waiter()).run();
+    l.fd = std::move(fd);
+    NEROFS_TRY(l.thread, start_thread([this, index, device = fd_ref(l.fd)] {
+                   ::prctl(PR_SET_NAME, ((by_fuse_ ? "fuse" : "nbd") + std::to_string(index)).c_str());
+                   const connection_end how = serve_link(index, device);
                    const std::lock_guard lock(mutex_);
                    finished_.emplace_back(index, how);
                    const std::uint64_t one = 1;
@@ -150,6 +156,11 @@ status server::start_link(std::uint32_t index, unique_fd socket) {
                }));
     l.ended.reset();
     return {};
+}
+
+connection_end server::serve_link(std::uint32_t index, fd_ref fd) {
+    if (by_fuse_) return fuse_channel(fd, map_, journal_, index, make_waiter()).run();
+    return connection(fd, map_, journal_, index, {}, make_waiter()).run();
 }
 
 // Without one, what is missing is an error.
@@ -181,7 +192,7 @@ void server::on_link_events() {
     }
     for (const auto& [index, how] : finished) {
         links_[index].thread.join();
-        links_[index].ended = how;  // its socket stays open until it is replaced, so that it can be handed on
+        links_[index].ended = how;  // its descriptor stays open until it is replaced, so that it can be handed on
         report(index, how);
     }
 }
@@ -211,7 +222,8 @@ void server::on_keeper() {
             break;
         case message::replace_socket: {
             const auto index = body.get<std::uint32_t>();
-            if (!body.done() || index >= links_.size() || received->fds.size() != 1 || !links_[index].ended) {
+            if (by_fuse_ || !body.done() || index >= links_.size() || received->fds.size() != 1 ||
+                !links_[index].ended) {
                 log::error("a malformed replacement of a connection was ignored");
                 break;
             }
@@ -248,9 +260,10 @@ void server::on_adoption() {
     auto wish = caller->receive(os::in_time(1s));
     if (!wish || wire_reader(wish->bytes).get<message>() != message::adopt) return;
 
-    for (link& l : links_) setup_.sockets.push_back(duplicate(l.socket));
+    std::vector<unique_fd>& handed = by_fuse_ ? setup_.fuse : setup_.sockets;
+    for (link& l : links_) handed.push_back(duplicate(l.fd));
     const status sent = send_setup(*caller, setup_);
-    setup_.sockets.clear();
+    handed.clear();
     if (!sent) return;
     loop_.remove(setup_.control);
     keeper_ = std::move(*caller);
@@ -294,7 +307,11 @@ void server::serve_client(unique_fd socket) {
 void server::close_all() {
     for (link& l : links_) {
         if (!l.thread.joinable()) continue;
-        ::shutdown(l.socket.get(), SHUT_RDWR);
+        if (by_fuse_) {
+            l.thread.detach();  // it reads a device, which ends with the process or with the file system
+            continue;
+        }
+        ::shutdown(l.fd.get(), SHUT_RDWR);
         l.thread.join();
     }
 }

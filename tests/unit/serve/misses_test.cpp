@@ -14,6 +14,10 @@ namespace {
 using namespace std::chrono_literals;
 using nbd::cmd;
 using nbd::error_value;
+using cache::decode_missing;
+using cache::missing_piece;
+using cache::send_missing;
+using cache::send_read_failed;
 
 constexpr std::uint64_t chunk = cache::chunk_bytes;
 constexpr std::uint64_t blob_size = 64 * chunk;

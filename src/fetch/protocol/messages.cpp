@@ -1,0 +1,173 @@
+#include "fetch/protocol/messages.h"
+
+#include "base/wire.h"
+
+namespace nerofs::fetch {
+namespace {
+
+error decode_failed(wire_reader& body) {
+    error e;
+    e.kind = body.get<error_kind>();
+    e.code = body.get<int>();
+    e.text = body.text();
+    e.hint = body.text();
+    return body.done() ? e : make_error(error_kind::corrupt, "the fetcher's answer is malformed");
+}
+
+auto malformed() {
+    return fail(error_kind::corrupt, "a malformed request");
+}
+
+}  // namespace
+
+message type_of(const os::packet& packet) {
+    return wire_reader(packet.bytes).get<message>();
+}
+
+status send_simple(const os::channel& to, message type) {
+    return to.send(wire_writer().put(type).bytes());
+}
+
+status send_check(const os::channel& to, const check_request& request, fd_ref image) {
+    return to.send(wire_writer().put(message::check).put(request.offset).put(request.has_extra_devices).bytes(),
+                   std::span(&image, 1));
+}
+
+result<check_request> decode_check(const os::packet& packet) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    check_request request;
+    request.offset = body.get<std::uint64_t>();
+    request.has_extra_devices = body.get<bool>();
+    if (type != message::check || !body.done() || packet.fds.size() != 1) return malformed();
+    return request;
+}
+
+status send_open(const os::channel& to, const open_request& request) {
+    wire_writer body;
+    body.put(message::open);
+    encode(body, request.source);
+    encode(body, request.secrets);
+    body.put(request.known.has_value());
+    encode(body, request.known.value_or(remote_identity()));
+    return to.send(body.bytes());
+}
+
+result<open_request> decode_open(const os::packet& packet) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    open_request request;
+    decode(body, request.source);
+    decode(body, request.secrets);
+    const bool known = body.get<bool>();
+    remote_identity identity;
+    decode(body, identity);
+    if (known) request.known = std::move(identity);
+    if (type != message::open || !body.done()) return malformed();
+    return request;
+}
+
+status send_cache(const os::channel& to, const cache_request& request, const cache_descriptors& fds) {
+    wire_writer body;
+    body.put(message::cache).put(request.size).put(request.digest).put(request.fs_offset);
+    body.put(request.has_extra_devices).put(request.check).put(bool(fds.durable));
+    std::vector<fd_ref> list{fds.data, fds.map, fds.touched};
+    if (fds.durable) list.push_back(fds.durable);
+    return to.send(body.bytes(), list);
+}
+
+result<cache_request> decode_cache(os::packet& packet, cache_descriptors& fds) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    cache_request request;
+    request.size = body.get<std::uint64_t>();
+    request.digest = body.text();
+    request.fs_offset = body.get<std::uint64_t>();
+    request.has_extra_devices = body.get<bool>();
+    request.check = body.get<bool>();
+    const bool durable = body.get<bool>();
+    if (type != message::cache || !body.done() || packet.fds.size() != (durable ? 4 : 3)) return malformed();
+    fds.data = std::move(packet.fds[0]);
+    fds.map = std::move(packet.fds[1]);
+    fds.touched = std::move(packet.fds[2]);
+    if (durable) fds.durable = std::move(packet.fds[3]);
+    return request;
+}
+
+status send_server(const os::channel& to, fd_ref channel) {
+    return to.send(wire_writer().put(message::server).bytes(), std::span(&channel, 1));
+}
+
+status send_info(const os::channel& to, const image_info& i) {
+    wire_writer body;
+    body.put(message::info).put(i.size_bytes).put(i.block_size).put(i.needed_bytes).put(i.image_block_size);
+    body.put(i.uuid).put(i.volume_name).put(i.features).put(i.kernel_series).put(i.kernel_feature);
+    body.put(i.build_time).put(i.flat_devices);
+    return to.send(body.bytes());
+}
+
+status send_error(const os::channel& to, const error& e) {
+    return to.send(wire_writer().put(message::failed).put(e.kind).put(e.code).put(e.text).put(e.hint).bytes());
+}
+
+status send_opened(const os::channel& to, const remote_identity& identity) {
+    wire_writer body;
+    body.put(message::opened);
+    encode(body, identity);
+    return to.send(body.bytes());
+}
+
+status send_statistics(const os::channel& to, const fetch_statistics& s) {
+    wire_writer body;
+    body.put(message::statistics_answer);
+    encode(body, s);
+    return to.send(body.bytes());
+}
+
+result<fetch_statistics> decode_statistics(const os::packet& packet) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    fetch_statistics s;
+    decode(body, s);
+    if (type != message::statistics_answer || !body.done()) return malformed();
+    return s;
+}
+
+result<image_info> receive_info(const os::channel& from, os::deadline until) {
+    NEROFS_TRY(const os::packet packet, from.receive(until));
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    if (type == message::failed) return fail(decode_failed(body));
+    image_info i;
+    i.size_bytes = body.get<std::uint64_t>();
+    i.block_size = body.get<std::uint32_t>();
+    i.needed_bytes = body.get<std::uint64_t>();
+    i.image_block_size = body.get<std::uint32_t>();
+    i.uuid = body.text();
+    i.volume_name = body.text();
+    i.features = body.text();
+    i.kernel_series = body.text();
+    i.kernel_feature = body.text();
+    i.build_time = body.get<std::uint64_t>();
+    i.flat_devices = body.get<bool>();
+    if (type == message::info && body.done()) return i;
+    return fail(error_kind::corrupt, "the fetcher's answer is malformed");
+}
+
+result<remote_identity> receive_opened(const os::channel& from, os::deadline until) {
+    NEROFS_TRY(const os::packet packet, from.receive(until));
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    if (type == message::failed) return fail(decode_failed(body));
+    remote_identity identity;
+    decode(body, identity);
+    if (type == message::opened && body.done()) return identity;
+    return fail(error_kind::corrupt, "the fetcher's answer is malformed");
+}
+
+std::string needs_of(const image_info& info) {
+    if (info.kernel_series.empty() || info.kernel_feature == "EROFS") return {};  // each kernel that has EROFS at all
+    return "Linux " + info.kernel_series + " or later (" + info.kernel_feature + ")";
+}
+
+}  // namespace nerofs::fetch

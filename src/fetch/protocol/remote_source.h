@@ -1,0 +1,87 @@
+// An image that isn't on this machine: what the front knows of it, and what the fetcher needs to open it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/wire.h"
+
+namespace nerofs::fetch {
+
+enum class remote_kind : std::uint8_t { none, url, registry };
+enum class prefetch_mode : std::uint8_t { none, metadata, all };
+
+// Where it is and how it is fetched. Holds no secret: it may be in records and logs.
+struct remote_source {
+    remote_kind kind = remote_kind::none;
+    std::string name;                    // the URL without user and query... as given; or the reference, canonical
+    std::optional<std::uint32_t> layer;  // of the image in the registry
+    std::string blob;                    // "sha256:<hex>", or empty
+    std::string platform;                // "linux/arm64/v8", or empty: this machine's
+    bool insecure = false;               // http, and certificates that can't be verified
+    std::string ca_file;                 // absolute, or empty: the system's
+    std::chrono::seconds timeout{60};    // how long a read waits for the source
+    prefetch_mode prefetch = prefetch_mode::metadata;
+    std::uint64_t background_rate = 0;  // bytes a second for what nobody waits for; 0: no limit
+
+    // Where the credential was found (oci::credential_origin), to find it again there.
+    std::uint8_t credential_kind = 0;
+    std::string credential_place;
+    std::string credential_user;
+
+    friend bool operator==(const remote_source&, const remote_source&) = default;
+};
+
+// What must be kept in memory only.
+struct remote_secrets {
+    std::string username;
+    std::string password;
+    std::string identity_token;
+    std::string url;                   // the URL in full, where its query or user part was left out of the name
+    std::vector<std::string> proxies;  // "https_proxy=http://user:password@host:port"
+};
+
+// The bytes that were found under it. Once known a fetcher serves these and no others.
+struct remote_identity {
+    std::string digest;      // of the blob, or empty
+    std::uint64_t size = 0;  // bytes
+    std::string etag;        // strong, or empty
+    std::string resolved;    // the reference with the manifest's digest; empty for a URL
+
+    friend bool operator==(const remote_identity&, const remote_identity&) = default;
+};
+
+// What the fetcher tells of its work. Counted from its start; a restarted one begins anew.
+struct fetch_statistics {
+    std::uint64_t present_bytes = 0;
+    std::uint64_t total_bytes = 0;
+    std::uint64_t requests = 0;
+    std::uint64_t fetched_bytes = 0;
+    std::uint64_t retries = 0;
+    std::uint64_t redirects = 0;
+    std::uint64_t waiting_reads = 0;
+    std::uint64_t in_flight = 0;
+    std::uint64_t latency_us = 0;        // of one request; 0: unknown
+    std::uint64_t bytes_per_second = 0;  // of all connections; 0: unknown
+    bool verified = false;
+    std::string last_failure;
+};
+
+void encode(wire_writer& to, const remote_source& s);
+void encode(wire_writer& to, const remote_secrets& s);
+void encode(wire_writer& to, const remote_identity& i);
+void encode(wire_writer& to, const fetch_statistics& s);
+// Each reads what its encode wrote; from.ok() says whether it was there.
+void decode(wire_reader& from, remote_source& s);
+void decode(wire_reader& from, remote_secrets& s);
+void decode(wire_reader& from, remote_identity& i);
+void decode(wire_reader& from, fetch_statistics& s);
+
+// Overwrites the texts.
+void wipe(remote_secrets& s);
+
+}  // namespace nerofs::fetch
