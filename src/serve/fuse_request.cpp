@@ -178,8 +178,10 @@ verdict judge(std::span<const std::byte> request, std::uint64_t image_bytes) {
             if ((at<fuse_open_in>(arguments, 0).flags & O_ACCMODE) != O_RDONLY) return refuse(v, EROFS);
             // Data passes by the page cache of this file, as the file system or loop device above has its own. What is
             // read by page all the same (metadata of EROFS) is cached, and stays when the file is opened again.
+            // NOFLUSH: a close(2) doesn't ask. It would in a process that is being forked with such a file open, to
+            // become the very server that has to answer.
             fuse_open_out out{};
-            out.open_flags = FOPEN_DIRECT_IO | FOPEN_KEEP_CACHE;
+            out.open_flags = FOPEN_DIRECT_IO | FOPEN_KEEP_CACHE | FOPEN_NOFLUSH;
             return with(v, out);
         }
         case FUSE_READ:

@@ -14,9 +14,11 @@
 //     --silent          nobody serves: opening the file has to give up
 //     --cached          how much of the FUSE file lies in the page cache, at the end
 //
+// What a front does (open, mount, read, unmount) is done by a child, which has no descriptor of the device: a process
+// that waits for the file system can't be ended as long as somebody could still answer it.
+//
 // COMMAND runs while the image is mounted. Prints "mounted (HOW)", "reads=N wrong=N failed=N", "servers=N",
 // "cached=BYTES", "ended"; exit status 1 and a line on stderr when something isn't as it should be.
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
@@ -93,6 +95,15 @@ class keeper {
         journal_ = need(os::make_memfd("journal", serve::journal_bytes(o.channels)));
     }
 
+    // In the child: all but the mount is the keeper's.
+    unique_fd become_front() {
+        made_.devices.clear();
+        server_ = {};
+        channel_.close();
+        return std::move(made_.mount);
+    }
+    void close_mount() { made_.mount.reset(); }
+
     void start(const std::string& fault) {
         auto ends = need(os::channel::make_pair());
         os::spawn_options spawn;
@@ -102,7 +113,7 @@ class keeper {
         spawn.fds = {ends.second.fd()};
         spawn.run_as = os::unprivileged_identity("nerofs");
         spawn.lockable_memory = true;
-        os::process started = need(os::spawn(spawn));
+        server_ = need(os::spawn(spawn));
         serve::server_setup setup;
         setup.connections = options_.channels;
         setup.block_size = 4096;
@@ -111,86 +122,99 @@ class keeper {
         setup.journal = duplicate(journal_);
         setup.files.push_back(duplicate(image_));
         for (const unique_fd& fd : made_.devices) setup.fuse.push_back(duplicate(fd));
-        server_ = std::move(started);
         channel_ = std::move(ends.first);
         ends.second.close();
         ++servers_;
-        if (const status sent = serve::send_setup(channel_, setup); !sent) return;  // it has died; its end is seen
-    }
-
-    // Opens the file while somebody serves.
-    unique_fd open_image() {
+        (void)serve::send_setup(channel_, setup);  // if it has died already, its end is seen
         if (options_.silent) server_.kill(SIGSTOP);
-        std::jthread serving([this](const std::stop_token& stop) { serve_until(stop); });
-        auto opened = os::open_served(made_.mount, "image", os::in_time(options_.silent ? 1s : 30s), [this, &serving] {
-            serving.request_stop();
-            serving.join();
-            server_.kill(SIGKILL);
-            server_.reap();
-            made_.devices.clear();
-        });
-        serving = {};
-        return need(std::move(opened));
     }
 
-    void close_mount() { made_.mount.reset(); }
-    fd_ref image() const { return image_; }
-
-    // The keeper's loop: a server that dies is followed by the next. A channel that ends is counted.
-    void serve_until(const std::stop_token& stop) {
-        while (!stop.stop_requested()) {
-            const fd_ref fds[] = {channel_.fd(), server_.pidfd()};
-            if (!os::wait_readable(fds, os::in_time(20ms))) continue;
-            if (auto packet = channel_.receive_now()) {
-                wire_reader body(packet->bytes);
-                if (body.get<serve::message>() != serve::message::connection_ended) continue;
-                (void)body.get<std::uint32_t>();
-                if (body.get<serve::connection_end>() != serve::connection_end::disconnect) ++bad_ends_;
-                ++ended_;
-            } else if (packet.error().kind != error_kind::retryable) {
-                (void)os::wait_readable(server_.pidfd(), os::in_time(10s));
-                channel_.close();
-                last_end_ = server_.reap();
-                start("");
+    // Until the front has ended: a server that dies is followed by the next. A byte from the front: end everything.
+    void serve_until(fd_ref front_ended, fd_ref front_gives_up) {
+        std::mt19937 random(99);
+        const auto next_kill = [&] {
+            return options_.kill_every_ms == 0
+                       ? os::in_time(1h)
+                       : std::chrono::steady_clock::now() +
+                             std::chrono::microseconds(random() % (2000 * options_.kill_every_ms));
+        };
+        auto kill_at = next_kill();
+        while (!os::wait_readable(front_ended, os::in_time(0ms))) {
+            const fd_ref fds[] = {front_ended, channel_.fd(), server_.pidfd(), front_gives_up};
+            if (!os::wait_readable(std::span(fds, front_gives_up ? 4 : 3), kill_at)) {
+                server_.kill(SIGKILL);
+                kill_at = next_kill();
             }
+            if (front_gives_up && os::wait_readable(front_gives_up, os::in_time(0ms))) {
+                char any;
+                if (::read(front_gives_up.get(), &any, 1) == 1) return end();
+                front_gives_up = {};
+            }
+            on_server();
         }
     }
-    void kill_server() { server_.kill(SIGKILL); }
 
     // All channels say that the file system is gone, though this process and the server still have their descriptors.
     void expect_end() {
-        std::jthread serving([this](const std::stop_token& stop) { serve_until(stop); });
-        const auto until = std::chrono::steady_clock::now() + 20s;
-        while (ended_ != options_.channels && std::chrono::steady_clock::now() < until)
-            std::this_thread::sleep_for(5ms);
-        serving = {};
-        server_.kill(SIGKILL);
-        server_.reap();
+        const auto until = os::in_time(20s);
+        while (ended_ != options_.channels) {
+            const fd_ref fds[] = {channel_.fd(), server_.pidfd()};
+            if (!os::wait_readable(fds, until)) break;
+            on_server();
+        }
+        end();
         if (ended_ != options_.channels) give_up("the file system hasn't ended");
         if (bad_ends_ != 0) give_up("a channel hasn't ended by itself");
     }
 
-    serve::journal counters() {
-        if (memory_.data() == nullptr)
-            memory_ = need(os::mapping::map(journal_, serve::journal_bytes(options_.channels), true));
-        return serve::journal(memory_.data(), options_.channels);
+    void print_counters() {
+        const os::mapping memory = need(os::mapping::map(journal_, serve::journal_bytes(options_.channels), true));
+        const serve::journal j(memory.data(), options_.channels);
+        std::uint64_t requests = 0;
+        std::uint64_t takeovers = 0;
+        std::uint64_t errors = 0;
+        for (unsigned i = 0; i < options_.channels; ++i) {
+            requests += j.connection(i).requests;
+            takeovers += j.connection(i).takeovers;
+            errors += j.connection(i).errors;
+        }
+        std::printf("servers=%u requests=%llu takeovers=%llu errors=%llu\n", servers_,
+                    static_cast<unsigned long long>(requests), static_cast<unsigned long long>(takeovers),
+                    static_cast<unsigned long long>(errors));
     }
-    unsigned servers() const { return servers_; }
-    const std::string& last_end() const { return last_end_; }
 
   private:
+    void on_server() {
+        auto packet = channel_.receive_now();
+        if (packet) {
+            wire_reader body(packet->bytes);
+            if (body.get<serve::message>() != serve::message::connection_ended) return;
+            (void)body.get<std::uint32_t>();
+            if (body.get<serve::connection_end>() != serve::connection_end::disconnect) ++bad_ends_;
+            ++ended_;
+        } else if (packet.error().kind != error_kind::retryable) {
+            (void)os::wait_readable(server_.pidfd(), os::in_time(10s));
+            server_.reap();
+            ended_ = 0;  // the next one says it again
+            start("");
+        }
+    }
+    void end() {
+        server_.kill(SIGKILL);
+        server_.reap();
+        made_.devices.clear();
+    }
+
     const options& options_;
     unique_fd image_;
     std::uint64_t image_bytes_ = 0;
     os::fuse_superblock made_;
     unique_fd journal_;
-    os::mapping memory_;
     os::process server_;
     os::channel channel_;
-    std::string last_end_ = "lives";
-    std::atomic<unsigned> servers_ = 0;
-    std::atomic<unsigned> ended_ = 0;
-    std::atomic<unsigned> bad_ends_ = 0;
+    unsigned servers_ = 0;
+    unsigned ended_ = 0;
+    unsigned bad_ends_ = 0;
 };
 
 // A loop device that frees itself when its last user is gone.
@@ -251,7 +275,7 @@ void read_at_random(const options& o, const std::vector<fs::path>& files, unsign
     }
 }
 
-void read_for_a_while(const options& o, keeper& k) {
+void read_for_a_while(const options& o) {
     std::vector<fs::path> files;
     for (const auto& entry : fs::recursive_directory_iterator(o.tree))
         if (entry.is_regular_file() && !entry.is_symlink()) files.push_back(fs::relative(entry.path(), o.tree));
@@ -260,16 +284,7 @@ void read_for_a_while(const options& o, keeper& k) {
     {
         std::vector<std::jthread> readers;
         for (unsigned i = 0; i < 4; ++i) readers.emplace_back([&, i] { read_at_random(o, files, i, r); });
-        const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(o.seconds);
-        std::mt19937 random(99);
-        while (std::chrono::steady_clock::now() < until) {
-            if (o.kill_every_ms == 0) {
-                std::this_thread::sleep_for(20ms);
-                continue;
-            }
-            std::this_thread::sleep_for(std::chrono::microseconds(random() % (2000 * o.kill_every_ms)));
-            k.kill_server();
-        }
+        std::this_thread::sleep_for(std::chrono::seconds(o.seconds));
         r.stop = true;
     }
     std::printf("reads=%llu wrong=%llu failed=%llu\n", static_cast<unsigned long long>(r.reads),
@@ -340,62 +355,63 @@ options parse(int argc, char** argv) {
     return o;
 }
 
+// The exit status. `tell_keeper`: where a byte says that the keeper has to end everything.
+int front(const options& o, unique_fd mount, fd_ref tell_keeper) {
+    unique_fd file = need(os::open_served(mount, "image", os::in_time(o.silent ? 1s : 60s),
+                                          [&] { (void)!::write(tell_keeper.get(), "x", 1); }));
+    mount.reset();
+    std::string source = "/proc/self/fd/" + std::to_string(file.get());
+    std::string how = "file";
+    unique_fd loop;
+    if (o.loop) {
+        bool direct = false;
+        std::tie(source, loop) = make_loop(file, direct);
+        how = direct ? "loop, direct" : "loop";
+    }
+    if (::mount(source.c_str(), o.directory.c_str(), "erofs", MS_RDONLY,
+                o.mount_options.empty() ? nullptr : o.mount_options.c_str()) != 0)
+        give_up("mount: " + std::string(std::strerror(errno)));
+    std::printf("mounted (%s)\n", how.c_str());
+    loop.reset();
+    if (!o.cached) file.reset();
+
+    int status = 0;
+    if (o.truncate_to >= 0 && ::truncate(o.image.c_str(), o.truncate_to) != 0) give_up("truncate");
+    if (!o.tree.empty()) read_for_a_while(o);
+    if (!o.command.empty()) status = run_command(o.command);
+    if (o.cached) std::printf("cached=%lld\n", cached_bytes(file));
+    file.reset();
+    if (::umount2(o.directory.c_str(), 0) != 0) give_up("umount: " + std::string(std::strerror(errno)));
+    return status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     const options o = parse(argc, argv);
     ::setvbuf(stdout, nullptr, _IOLBF, 0);
     keeper k(o);
+    int pipe_ends[2];
+    if (::pipe2(pipe_ends, O_CLOEXEC) != 0) give_up("pipe");
+    unique_fd reading_end(pipe_ends[0]);
+    unique_fd writing_end(pipe_ends[1]);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        reading_end.reset();
+        const int status = front(o, k.become_front(), writing_end);
+        std::fflush(stdout);
+        ::_exit(status);
+    }
+    writing_end.reset();
+    k.close_mount();
+    const os::process watched = need(os::process::watch(child));
     k.start(o.fault);
-    unique_fd file = k.open_image();
-    std::string source = "/proc/self/fd/" + std::to_string(file.get());
-    std::string how = "file";
-    unique_fd loop;
+    k.serve_until(watched.pidfd(), reading_end);
     int status = 0;
-    unique_fd watched;
-    {
-        std::jthread serving([&k](const std::stop_token& stop) { k.serve_until(stop); });
-        if (o.loop) {
-            bool direct = false;
-            std::tie(source, loop) = make_loop(file, direct);
-            how = direct ? "loop, direct" : "loop";
-        }
-        if (::mount(source.c_str(), o.directory.c_str(), "erofs", MS_RDONLY,
-                    o.mount_options.empty() ? nullptr : o.mount_options.c_str()) != 0) {
-            const int code = errno;
-            loop.reset();
-            give_up("mount: " + std::string(std::strerror(code)));
-        }
-        std::printf("mounted (%s)\n", how.c_str());
-        loop.reset();
-        if (o.cached) watched = duplicate(file);
-        file.reset();
-        k.close_mount();
-        if (o.truncate_to >= 0 && ::truncate(o.image.c_str(), o.truncate_to) != 0) give_up("truncate");
-        if (!o.tree.empty()) read_for_a_while(o, k);
-        if (!o.command.empty()) status = run_command(o.command);
-        if (o.cached) std::printf("cached=%lld\n", cached_bytes(watched));
-        watched.reset();
-        // Whatever has the mount open for a moment yet (a reader's last pages) is waited for.
-        int tries = 0;
-        while (::umount2(o.directory.c_str(), 0) != 0) {
-            if (errno != EBUSY || ++tries > 100) give_up("umount: " + std::string(std::strerror(errno)));
-            std::this_thread::sleep_for(20ms);
-        }
-    }
-    k.expect_end();
-    const serve::journal j = k.counters();
-    std::uint64_t requests = 0;
-    std::uint64_t takeovers = 0;
-    std::uint64_t errors = 0;
-    for (unsigned i = 0; i < o.channels; ++i) {
-        requests += j.connection(i).requests;
-        takeovers += j.connection(i).takeovers;
-        errors += j.connection(i).errors;
-    }
-    std::printf("servers=%u requests=%llu takeovers=%llu errors=%llu\n", k.servers(),
-                static_cast<unsigned long long>(requests), static_cast<unsigned long long>(takeovers),
-                static_cast<unsigned long long>(errors));
+    ::waitpid(child, &status, 0);
+    const int exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    if (!o.silent) k.expect_end();
+    k.print_counters();
     std::printf("ended\n");
-    return status;
+    return exit_status;
 }

@@ -73,6 +73,28 @@ TEST(messages, a_setup_without_what_may_be_missing_arrives_too) {
                 got->kept.empty());
 }
 
+// Descriptors of /dev/fuse take the place of sockets: each has its part of the journal by its place.
+TEST(messages, a_setup_by_fuse_arrives_in_order_and_never_beside_sockets) {
+    server_setup sent = full_setup();
+    sent.sockets.clear();
+    for (int i = 0; i < 2; ++i) sent.fuse.push_back(some_file());
+    const auto got = decode_setup(through_a_channel(sent));
+    ASSERT_TRUE(got) << got.error().message();
+    ASSERT_EQ(got->fuse.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(identity(got->fuse[i]), identity(sent.fuse[i]));
+    EXPECT_TRUE(got->sockets.empty());
+    EXPECT_EQ(got->listeners.size(), 1u);
+
+    sent.fuse.push_back(some_file());
+    EXPECT_FALSE(decode_setup(through_a_channel(sent))) << "more than the journal has parts";
+    sent.fuse.resize(1);
+    sent.sockets.push_back(some_file());
+    EXPECT_FALSE(decode_setup(through_a_channel(sent))) << "both";
+    sent.sockets.clear();
+    sent.journal.reset();
+    EXPECT_FALSE(decode_setup(through_a_channel(sent))) << "no journal";
+}
+
 TEST(messages, the_largest_setup_fits_into_a_packet) {
     server_setup s;
     s.connections = max_connections;
