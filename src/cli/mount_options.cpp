@@ -96,81 +96,115 @@ struct nerofs_option {
 constexpr unsigned most_timeout = 30 * 24 * 3600;  // the kernel multiplies by HZ into 32 bits
 constexpr unsigned most_dead_timeout = 365 * 24 * 3600;
 
-constexpr std::array option_table = {
-    nerofs_option{{"loop", "", "use a loop device"},
-                  false,
-                  [](mount_options& o, std::string_view) { return o.loop = true, complaint(); }},
-    nerofs_option{
-        {"nbd.method", "auto|netlink|ioctl", "how the device is set up; auto tries netlink first"},
-        false,
-        [](mount_options& o, std::string_view v) {
-            return take_word<nbd_method>(
-                v, {{"auto", nbd_method::automatic}, {"netlink", nbd_method::netlink}, {"ioctl", nbd_method::ioctl}},
-                o.nbd.method);
-        }},
-    nerofs_option{{"nbd.connections", "N", "connections to the device, 1 to 64"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_number(v, 1, 64, o.nbd.connections); }},
-    nerofs_option{{"nbd.timeout", "SECONDS", "how long the kernel waits for one answer"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_seconds(v, 1, most_timeout, o.nbd.timeout); }},
-    nerofs_option{
-        {"nbd.dead_timeout", "SECONDS", "how long readers wait for a server to come back; 0: not at all"},
-        false,
-        [](mount_options& o, std::string_view v) { return take_seconds(v, 0, most_dead_timeout, o.nbd.dead_timeout); }},
-    nerofs_option{{"oci.blob", "[sha256:]HEX", "the blob of the image to mount, by digest"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_digest(v, o.oci.blob); }},
-    nerofs_option{{"oci.layer", "N", "the layer of the image to mount, from 0"},
-                  false,
-                  [](mount_options& o, std::string_view v) {
-                      std::uint32_t number = 0;
-                      if (!whole_number(v, number)) return complaint("must be the number of a layer, from 0");
-                      o.oci.layer = number;
-                      return complaint();
-                  }},
-    nerofs_option{{"oci.platform", "OS/ARCH[/VARIANT]", "which image of a list; default: this machine's"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_platform(v, o.oci.platform); }},
-    nerofs_option{{"oci.username", "NAME", "who to be for the registry"},
-                  true,
-                  [](mount_options& o, std::string_view v) { return take_username(v, o.oci.username); }},
-    nerofs_option{{"oci.password", "PASSWORD", "the password; better a file, as others can see command lines"},
-                  true,
-                  [](mount_options& o, std::string_view v) { return take_text(v, o.oci.password); }},
-    nerofs_option{{"oci.password_file", "PATH", "a file whose first line is the password"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_text(v, o.oci.password_file); }},
-    nerofs_option{{"oci.tarindex", "PATH", "EROFS metadata for a layer that is a tar archive"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_text(v, o.oci.tarindex); }},
-    nerofs_option{{"oci.zinfo", "PATH", "the seek points of a layer that is compressed with gzip"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_text(v, o.oci.zinfo); }},
-    nerofs_option{{"oci.insecure", "", "allow http and certificates that can't be verified"},
-                  false,
-                  [](mount_options& o, std::string_view) { return o.oci.insecure = true, complaint(); }},
-    nerofs_option{{"s3.endpoint", "URL", "the object store; default: Amazon's of the region"},
-                  true,
-                  [](mount_options& o, std::string_view v) { return take_endpoint(v, o.s3.endpoint); }},
-    nerofs_option{{"s3.passwd_file", "PATH", "a file with ACCESS_KEY:SECRET_KEY"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_text(v, o.s3.passwd_file); }},
-    nerofs_option{{"s3.region", "NAME", "the region that requests are signed for"},
-                  false,
-                  [](mount_options& o, std::string_view v) { return take_region(v, o.s3.region); }},
-    nerofs_option{
-        {"s3.sig", "2|4", "the version of the signature"},
-        false,
-        [](mount_options& o, std::string_view v) {
-            return take_word<s3_signature>(v, {{"2", s3_signature::v2}, {"4", s3_signature::v4}}, o.s3.signature);
-        }},
-    nerofs_option{{"s3.urlstyle", "vhost|path", "whether the bucket is in the host name or in the path"},
-                  false,
-                  [](mount_options& o, std::string_view v) {
-                      return take_word<s3_url_style>(v, {{"vhost", s3_url_style::vhost}, {"path", s3_url_style::path}},
-                                                     o.s3.url_style);
-                  }},
+constexpr std::array option_table =
+    {
+        nerofs_option{{"loop", "", "use a loop device"},
+                      false,
+                      [](mount_options& o, std::string_view) { return o.loop = true, complaint(); }},
+        nerofs_option{
+            {"nbd.method", "auto|netlink|ioctl", "how the device is set up; auto tries netlink first"},
+            false,
+            [](mount_options& o, std::string_view v) {
+                return take_word<nbd_method>(
+                    v,
+                    {{"auto", nbd_method::automatic}, {"netlink", nbd_method::netlink}, {"ioctl", nbd_method::ioctl}},
+                    o.nbd.method);
+            }},
+        nerofs_option{{"nbd.connections", "N", "connections to the device, 1 to 64"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_number(v, 1, 64, o.nbd.connections); }},
+        nerofs_option{
+            {"nbd.timeout", "SECONDS", "how long the kernel waits for one answer"},
+            false,
+            [](mount_options& o, std::string_view v) { return take_seconds(v, 1, most_timeout, o.nbd.timeout); }},
+        nerofs_option{{"nbd.dead_timeout", "SECONDS", "how long readers wait for a server to come back; 0: not at all"},
+                      false,
+                      [](mount_options& o, std::string_view v) {
+                          return take_seconds(v, 0, most_dead_timeout, o.nbd.dead_timeout);
+                      }},
+        nerofs_option{{"cache", "none", "keep what is fetched for this mount only"},
+                      false,
+                      [](mount_options& o, std::string_view v) {
+                          return take_word<bool>(v, {{"none", true}}, o.remote.no_cache);
+                      }},
+        nerofs_option{{"cache.dir", "PATH", "where what is fetched is kept; default: /var/cache/nerofs"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_path(v, o.remote.cache_directory); }},
+        nerofs_option{{"cache.size", "BYTES", "what the cache may take on disk; default: a quarter of the file system"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_bytes(v, o.remote.cache_bytes); }},
+        nerofs_option{{"prefetch", "none|metadata|all", "what is fetched before it is read; default: metadata"},
+                      false,
+                      [](mount_options& o, std::string_view v) {
+                          return take_word<prefetch>(
+                              v, {{"none", prefetch::none}, {"metadata", prefetch::metadata}, {"all", prefetch::all}},
+                              o.remote.ahead);
+                      }},
+        nerofs_option{{"prefetch.rate", "BYTES", "how much of it a second at most"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_bytes(v, o.remote.rate); }},
+        nerofs_option{{"source.timeout", "SECONDS", "how long a read waits for the source; default: 60"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_seconds(v, 1, 86400, o.remote.timeout); }},
+        nerofs_option{{"source.ca_file", "PATH", "the certificates to trust, PEM; default: the system's"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_path(v, o.remote.ca_file); }},
+        nerofs_option{{"source.insecure", "", "allow plain http to other machines"},
+                      false,
+                      [](mount_options& o, std::string_view) { return o.remote.insecure = true, complaint(); }},
+        nerofs_option{{"oci.blob", "[sha256:]HEX", "the blob of the image to mount, by digest"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_digest(v, o.oci.blob); }},
+        nerofs_option{{"oci.layer", "N", "the layer of the image to mount, from 0"},
+                      false,
+                      [](mount_options& o, std::string_view v) {
+                          std::uint32_t number = 0;
+                          if (!whole_number(v, number)) return complaint("must be the number of a layer, from 0");
+                          o.oci.layer = number;
+                          return complaint();
+                      }},
+        nerofs_option{{"oci.platform", "OS/ARCH[/VARIANT]", "which image of a list; default: this machine's"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_platform(v, o.oci.platform); }},
+        nerofs_option{{"oci.username", "NAME", "who to be for the registry"},
+                      true,
+                      [](mount_options& o, std::string_view v) { return take_username(v, o.oci.username); }},
+        nerofs_option{{"oci.password", "PASSWORD", "the password; better a file, as others can see command lines"},
+                      true,
+                      [](mount_options& o, std::string_view v) { return take_text(v, o.oci.password); }},
+        nerofs_option{{"oci.password_file", "PATH", "a file whose first line is the password"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_text(v, o.oci.password_file); }},
+        nerofs_option{{"oci.tarindex", "PATH", "EROFS metadata for a layer that is a tar archive"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_text(v, o.oci.tarindex); }},
+        nerofs_option{{"oci.zinfo", "PATH", "the seek points of a layer that is compressed with gzip"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_text(v, o.oci.zinfo); }},
+        nerofs_option{{"oci.insecure", "", "allow http and certificates that can't be verified"},
+                      false,
+                      [](mount_options& o, std::string_view) { return o.oci.insecure = true, complaint(); }},
+        nerofs_option{{"s3.endpoint", "URL", "the object store; default: Amazon's of the region"},
+                      true,
+                      [](mount_options& o, std::string_view v) { return take_endpoint(v, o.s3.endpoint); }},
+        nerofs_option{{"s3.passwd_file", "PATH", "a file with ACCESS_KEY:SECRET_KEY"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_text(v, o.s3.passwd_file); }},
+        nerofs_option{{"s3.region", "NAME", "the region that requests are signed for"},
+                      false,
+                      [](mount_options& o, std::string_view v) { return take_region(v, o.s3.region); }},
+        nerofs_option{{"s3.sig", "2|4", "the version of the signature"},
+                      false,
+                      [](mount_options& o, std::string_view v) {
+                          return take_word<s3_signature>(v, {{"2", s3_signature::v2}, {"4", s3_signature::v4}},
+                                                         o.s3.signature);
+                      }},
+        nerofs_option{{"s3.urlstyle", "vhost|path", "whether the bucket is in the host name or in the path"},
+                      false,
+                      [](mount_options& o, std::string_view v) {
+                          return take_word<s3_url_style>(
+                              v, {{"vhost", s3_url_style::vhost}, {"path", s3_url_style::path}}, o.s3.url_style);
+                      }},
 };
 
 // Names that can only be meant for nerofs. Handing a misspelt one to the kernel would lose it, or show a secret in a
@@ -244,6 +278,8 @@ status check_mount_options(const mount_options& options) {
         return fail(error_kind::usage, "options 'oci.blob' and 'oci.layer': only one can say what to mount");
     if (!oci.password.empty() && !oci.password_file.empty())
         return fail(error_kind::usage, "options 'oci.password' and 'oci.password_file': only one can be given");
+    if (options.remote.no_cache && (!options.remote.cache_directory.empty() || options.remote.cache_bytes))
+        return fail(error_kind::usage, "options 'cache=none' and 'cache.*': without a cache there is nothing to set");
     if (oci.given && options.s3.given)
         return fail(error_kind::usage,
                     "options 'oci.*' and 's3.*': a source is either in a registry or in an object store");

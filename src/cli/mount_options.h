@@ -37,6 +37,21 @@ struct oci_platform {
     friend bool operator==(const oci_platform&, const oci_platform&) = default;
 };
 
+enum class prefetch { none, metadata, all };
+
+// How a source that isn't on this machine is fetched and kept.
+struct remote_options {
+    bool no_cache = false;                        // cache=none: a private file that ends with the mount
+    std::string cache_directory;                  // absolute; empty: the default
+    std::optional<std::uint64_t> cache_bytes;     // what all of the cache may take on disk
+    std::optional<nerofs::cli::prefetch> ahead;   // what is fetched before somebody asks
+    std::optional<std::uint64_t> rate;            // bytes a second for what nobody waits for
+    std::optional<std::chrono::seconds> timeout;  // how long a read waits for the source, 1 s .. 1 day
+    std::string ca_file;                          // absolute
+    bool insecure = false;                        // plain http to other machines
+    friend bool operator==(const remote_options&, const remote_options&) = default;
+};
+
 struct oci_options {
     bool given = false;                  // any oci.* option: SOURCE is an image in a registry
     std::string blob;                    // 64 lower-case hex digits of a sha256, or empty
@@ -68,6 +83,7 @@ struct mount_options {
     bool loop = false;              // a loop device, whatever else the kernel could do
     std::string data;               // file-system options for the kernel, as given and in order
     nbd_options nbd;
+    remote_options remote;
     oci_options oci;
     s3_options s3;
     friend bool operator==(const mount_options&, const mount_options&) = default;

@@ -28,16 +28,21 @@ constexpr std::array serve_table = {
     flag_spec{0, "listen", "HOST:PORT", "listen on TCP; port 0 is any free one"},
     flag_spec{0, "name", "EXPORT", "the name clients ask for; default: none"},
     flag_spec{0, "connections", "N", "how many connections at once, 1 to 64"},
+    flag_spec{'o', "options", "LIST", "how a source that isn't on this machine is fetched; see 'nerofs help mount'"},
     help_flag,
 };
 
 const std::array<command_info, 9>& commands() {
     static const std::array<command_info, 9> table = {{
         {"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
-         "SOURCE is an EROFS image: a file or a block device. Images in a registry (docker://NAME or oci.* options),\n"
-         "objects (s3://BUCKET/KEY or s3.* options) and URLs are understood, but this version can't mount them.\n"
-         "Without a TYPE a local image is mounted by the best way that the kernel has.\n",
+         "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
+         "oci.*\n"
+         "options), or an http or https URL. What isn't on this machine is fetched as it is read, and cached. Objects\n"
+         "(s3://BUCKET/KEY or s3.* options) are understood, but this version can't mount them.\n"
+         "Without a TYPE an image is mounted by the best way that the kernel has.\n",
          "  nerofs mount image.erofs /mnt\n"
+         "  nerofs mount docker://registry.example/team/tools:1.2 /mnt\n"
+         "  nerofs mount -o cache.size=20G https://images.example/tools.erofs /mnt\n"
          "  nerofs mount -t erofs.nbd -o nosuid,nodev image.erofs /mnt\n"
          "  nerofs mount -t erofs.nbd -o nbd.connections=2,nbd.timeout=10 image.erofs /mnt\n"},
         {"umount", "[-l] DIR|DEVICE", "unmount, and end the device that was behind the mount", umount_table,
@@ -58,7 +63,7 @@ const std::array<command_info, 9>& commands() {
         {"disconnect", "DEVICE", "end a device, even one that is stuck", help_only,
          "The device is never opened, so this works when opening it would hang. Readers get an I/O error.\n",
          "  nerofs disconnect /dev/nbd0\n"},
-        {"serve", "SOURCE [--socket PATH] [--listen HOST:PORT] [--name EXPORT] [--connections N]",
+        {"serve", "SOURCE [--socket PATH] [--listen HOST:PORT] [--name EXPORT] [--connections N] [-o LIST]",
          "serve an image to any NBD client", serve_table,
          "At least one of --socket and --listen is needed. The export is read-only. NBD has no passwords: who can\n"
          "connect can read.\n",
@@ -167,6 +172,9 @@ result<nerofs_command> parse_serve(const parsed& line) {
         constexpr std::size_t longest_name = 4096;  // the NBD protocol's limit on strings
         if (name->size() > longest_name) return fail(usage("option '--name': is longer than 4096 bytes"));
         serve.name = *name;
+    }
+    if (const std::string* list = line.find("options")) {
+        NEROFS_TRY(serve.options, parse_mount_options(*list));
     }
     if (const std::string* text = line.find("connections")) {
         const complaint why = take_number(*text, 1, 64, serve.connections);

@@ -45,6 +45,7 @@ struct nerofs_serve {
     std::optional<listen_address> listen;
     std::string name;                     // of the NBD export; empty: the default export
     std::optional<unsigned> connections;  // 1..64, how many clients' connections at once
+    mount_options options;                // how a remote source is fetched
 };
 
 struct nerofs_help {

@@ -41,6 +41,28 @@ complaint take_text(std::string_view value, std::string& into) {
     return {};
 }
 
+complaint take_bytes(std::string_view value, std::optional<std::uint64_t>& into) {
+    static constexpr std::string_view units = "KMGT";
+    unsigned shift = 0;
+    if (!value.empty()) {
+        if (const std::size_t unit = units.find(value.back()); unit != std::string_view::npos) {
+            shift = 10 * (static_cast<unsigned>(unit) + 1);
+            value.remove_suffix(1);
+        }
+    }
+    std::uint64_t number = 0;
+    if (!whole_number(value, number) || number == 0 || number > (std::uint64_t{1} << 50) >> shift)
+        return "must be a number of bytes, as 500M or 20G";
+    into = number << shift;
+    return {};
+}
+
+complaint take_path(std::string_view value, std::string& into) {
+    if (!value.starts_with('/')) return "must be an absolute path";
+    into = value;
+    return {};
+}
+
 complaint take_digest(std::string_view value, std::string& into) {
     if (value.starts_with("sha256:")) value.remove_prefix(7);
     std::string hex(value);

@@ -52,7 +52,9 @@ complaint take_word(std::string_view value, std::initializer_list<std::pair<std:
 complaint take_number(std::string_view value, unsigned least, unsigned most, std::optional<unsigned>& into);
 complaint take_seconds(std::string_view value, unsigned least, unsigned most,
                        std::optional<std::chrono::seconds>& into);
-complaint take_text(std::string_view value, std::string& into);  // anything but nothing
+complaint take_text(std::string_view value, std::string& into);                    // anything but nothing
+complaint take_bytes(std::string_view value, std::optional<std::uint64_t>& into);  // 4096, 64K, 10M, 20G, 1T
+complaint take_path(std::string_view value, std::string& into);                    // absolute
 complaint take_digest(std::string_view value, std::string& into);
 complaint take_platform(std::string_view value, std::optional<oci_platform>& into);
 complaint take_username(std::string_view value, std::string& into);

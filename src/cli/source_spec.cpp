@@ -73,18 +73,6 @@ result<source_spec> parse_object(std::string_view text) {
     return s3_source{std::string(bucket), std::string(text.substr(slash + 1))};
 }
 
-// The parts of a URL that may be shown: no user, no password, no query.
-std::string shown_url(std::string_view url) {
-    const auto [scheme, rest] = split_scheme(url);
-    const std::size_t end = rest.find_first_of("/?#");
-    std::string_view authority = rest.substr(0, end);
-    std::string_view path = end == std::string_view::npos ? std::string_view() : rest.substr(end);
-    if (const std::size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
-    const std::size_t query = path.find_first_of("?#");
-    return fmt::format("{}://{}{}{}", scheme, authority, path.substr(0, query),
-                       query == std::string_view::npos ? "" : "?...");
-}
-
 result<source_spec> parse_url(std::string_view url) {
     const auto [scheme, rest] = split_scheme(url);
     std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
@@ -141,6 +129,25 @@ std::string text_of(const url_source& url, const mount_options&) {
 
 }  // namespace
 
+std::string shown_url(std::string_view url) {
+    const auto [scheme, rest] = split_scheme(url);
+    const std::size_t end = rest.find_first_of("/?#");
+    std::string_view authority = rest.substr(0, end);
+    std::string_view path = end == std::string_view::npos ? std::string_view() : rest.substr(end);
+    if (const std::size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+    const std::size_t query = path.find_first_of("?#");
+    return fmt::format("{}://{}{}{}", scheme, authority, path.substr(0, query),
+                       query == std::string_view::npos ? "" : "?...");
+}
+
+url_parts without_user_info(std::string_view url) {
+    const auto [scheme, rest] = split_scheme(url);
+    const std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
+    const std::size_t at = authority.rfind('@');
+    if (at == std::string_view::npos) return {{}, std::string(url)};
+    return {std::string(authority.substr(0, at)), fmt::format("{}://{}", scheme, rest.substr(at + 1))};
+}
+
 result<source_spec> classify_source(std::string_view source, const mount_options& options, local_entry found) {
     const auto [scheme, rest] = split_scheme(source);
     const bool names_image = one_of(scheme, {"docker", "oci"});
@@ -187,7 +194,7 @@ std::string describe(const source_spec& source, const mount_options& options) {
 
 error not_supported_yet(const source_spec& source, const mount_options& options) {
     return make_error(error_kind::unsupported, fmt::format("{}: not supported yet", describe(source, options)))
-        .with_hint("this version mounts local files and block devices");
+        .with_hint("this version mounts files, block devices, http and https URLs, and images in registries");
 }
 
 }  // namespace nerofs::cli

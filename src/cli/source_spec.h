@@ -46,6 +46,16 @@ result<source_spec> classify_source(std::string_view source, const mount_options
 // "image 'docker.io/library/debian:12' (layer 0, platform linux/arm64)": one line, no secrets.
 std::string describe(const source_spec& source, const mount_options& options);
 
+// The parts of a URL that may be shown and stored: no user, no password, and for a query only that there is one.
+std::string shown_url(std::string_view url);
+
+// "user:password" of https://user:password@host/, still percent-encoded, and the URL without it.
+struct url_parts {
+    std::string user_info;
+    std::string url;
+};
+url_parts without_user_info(std::string_view url);
+
 // The answer to a source that is understood but can't be mounted by this version. Kind unsupported.
 error not_supported_yet(const source_spec& source, const mount_options& options);
 

@@ -11,17 +11,21 @@
 #include "base/fault.h"
 #include "cli/source_spec.h"
 #include "commands/actions.h"
+#include "commands/remote_request.h"
 #include "fetch/protocol/messages.h"
 #include "mount/children.h"
 #include "mount/front.h"
 #include "mount/keeper/nbd_device.h"
 #include "mount/local.h"
 #include "mount/record.h"
+#include "mount/remote_image.h"
 #include "os/files.h"
 #include "os/mounts.h"
 
 namespace nerofs::commands {
 namespace {
+
+constexpr std::chrono::seconds beyond_the_source{60};
 
 cli::local_entry look_at(const std::string& source) {
     struct stat found {};
@@ -121,33 +125,52 @@ class mounting {
         if ((command_.options.flags & (MS_REMOUNT | MS_BIND | MS_MOVE)) != 0) return change_existing();
         NEROFS_TRY(const cli::source_spec spec,
                    cli::classify_source(command_.source, command_.options, look_at(command_.source)));
-        if (!std::holds_alternative<cli::local_source>(spec))
-            return fail(cli::not_supported_yet(spec, command_.options));
         NEROFS_CHECK(check_target());
-        NEROFS_TRY(source_, mount::open_source(command_.source));
         NEROFS_TRY(image_, image_options_of(command_.options.data));
-        status done = fail(error_kind::unsupported,
-                           "-t erofs." + std::string(cli::to_string(command_.via)) + " is not supported yet");
-        switch (command_.via) {
-            case cli::transport::automatic:
-            case cli::transport::local:
-                done = by_kernel();
-                break;
-            case cli::transport::nbd:
-                if (command_.options.loop)
-                    return fail(error_kind::usage, "-o loop and -t erofs.nbd exclude each other");
-                done = by_nbd();
-                break;
-            default:
-                return done;
+        const bool local = std::holds_alternative<cli::local_source>(spec);
+        if (local) {
+            NEROFS_TRY(source_, mount::open_source(command_.source));
+        } else {
+            NEROFS_TRY(remote_, remote_wish_of(spec, command_.options));
         }
-        NEROFS_CHECK(done);
+        NEROFS_CHECK(local ? mount_local() : mount_remote());
         if (command_.options.propagation != 0 && !command_.fake)
             NEROFS_CHECK(os::mount("none", command_.target, "", command_.options.propagation, ""));
         return {};
     }
 
   private:
+    status mount_local() {
+        switch (command_.via) {
+            case cli::transport::automatic:
+            case cli::transport::local:
+                return by_kernel();
+            case cli::transport::nbd:
+                if (command_.options.loop)
+                    return fail(error_kind::usage, "-o loop and -t erofs.nbd exclude each other");
+                return by_nbd();
+            default:
+                return not_that_way();
+        }
+    }
+
+    status mount_remote() {
+        switch (command_.via) {
+            case cli::transport::automatic:
+            case cli::transport::nbd:
+                return by_nbd();
+            case cli::transport::local:
+                return fail(error_kind::usage, "-t erofs.local is for images on this machine");
+            default:
+                return not_that_way();
+        }
+    }
+
+    status not_that_way() const {
+        return fail(error_kind::unsupported,
+                    "-t erofs." + std::string(cli::to_string(command_.via)) + " is not supported yet");
+    }
+
     // Remount, bind and move are the kernel's alone: no source is opened, no device attached.
     status change_existing() const {
         if (command_.fake) return {};
@@ -178,22 +201,42 @@ class mounting {
     }
 
     status by_nbd() {
-        if (command_.fake) {
-            const auto info = mount::check_image(source_.file, {image_.fs_offset, image_.extra_devices});
-            return info ? status() : fail(info.error());
-        }
+        if (command_.fake) return only_check();
         ctl::attach_request request;
         request.id = mount::new_id();
-        request.source = command_.source;
+        request.source = shown();
         request.path = source_.path;
+        request.remote = remote_.source;
+        request.secrets = remote_.secrets;
+        request.cache = remote_.cache;
         request.target = std::filesystem::absolute(command_.target).lexically_normal().string();
         request.fs_offset = image_.fs_offset;
         request.extra_devices = image_.extra_devices;
         request.nbd = settings_of(command_.options.nbd);
+        // A read may wait for its source without being given up by the kernel meanwhile.
+        if (is_remote() && !command_.options.nbd.timeout)
+            request.nbd.timeout =
+                std::max<std::chrono::seconds>(request.nbd.timeout, remote_.source.timeout + beyond_the_source);
         auto done = attach_and_mount(request);
         if (!done) clean_up_after(request.id);
         return done;
     }
+
+    status only_check() const {
+        if (is_remote()) {
+            NEROFS_TRY(mount::remote_image image,
+                       mount::remote_image::open(
+                           {remote_.source, remote_.secrets, remote_.cache, image_.fs_offset, image_.extra_devices},
+                           std::nullopt));
+            image.close();
+            return {};
+        }
+        const auto info = mount::check_image(source_.file, {image_.fs_offset, image_.extra_devices});
+        return info ? status() : fail(info.error());
+    }
+
+    bool is_remote() const { return remote_.source.kind != fetch::remote_kind::none; }
+    const std::string& shown() const { return is_remote() ? remote_.shown : command_.source; }
 
     status attach_and_mount(const ctl::attach_request& request) {
         NEROFS_TRY(mount::attachment device, mount::attachment::start(request, source_.file));
@@ -217,8 +260,8 @@ class mounting {
         }
         held_interrupts::drop();
         if (!device.device().note.empty()) std::fprintf(env_.err, "nerofs: note: %s\n", device.device().note.c_str());
-        say("mounted '" + source_.path + "' on '" + command_.target + "': " + device.device().transport + ", " +
-            device.device().device);
+        say("mounted '" + (is_remote() ? remote_.shown : source_.path) + "' on '" + command_.target +
+            "': " + device.device().transport + ", " + device.device().device);
         return {};
     }
 
@@ -235,7 +278,8 @@ class mounting {
 
     const cli::mount_command& command_;
     const environment& env_;
-    mount::opened_source source_;
+    mount::opened_source source_;  // of a local image
+    remote_wish remote_;           // or one that is fetched
     image_options image_;
 };
 

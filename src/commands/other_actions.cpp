@@ -3,6 +3,7 @@
 #include <sys/mount.h>
 
 #include "commands/actions.h"
+#include "commands/remote_request.h"
 #include "mount/front.h"
 #include "mount/inventory.h"
 #include "mount/keeper/nbd_device.h"
@@ -37,7 +38,11 @@ status do_reattach(const std::string& device, const environment& env) {
         const mount::nbd_state state = mount::nbd_state_of(index);
         if (!state.exists) return fail(error_kind::not_found, "there is no such device", ENODEV);
         NEROFS_TRY(const std::string record, mount::record_of_device(env.directory, index));
-        NEROFS_TRY(const ctl::attach_answer answer, mount::reattach(record, index));
+        ctl::reattach_request request{record, index, {}};
+        if (const auto known = env.directory.load(record)) {
+            NEROFS_TRY(request.secrets, find_secrets_again(*known));
+        }
+        NEROFS_TRY(const ctl::attach_answer answer, mount::reattach(request));
         std::fprintf(env.out, "%s is served again%s%s\n", answer.device.c_str(), answer.note.empty() ? "" : ": ",
                      answer.note.c_str());
         return {};

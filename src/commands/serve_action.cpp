@@ -2,22 +2,35 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <vector>
 
+#include "base/log.h"
+#include "cli/source_spec.h"
 #include "commands/actions.h"
+#include "commands/remote_request.h"
 #include "fetch/protocol/messages.h"
 #include "mount/children.h"
 #include "mount/front.h"
+#include "mount/remote_image.h"
 
 namespace nerofs::commands {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr unsigned default_clients = 64;
+constexpr auto look_after_time = 10s;
+
+bool is_ready(fd_ref fd) {
+    return fd && os::wait_readable(fd, os::in_time(0ms)).has_value();
+}
 
 result<unique_fd> listen_on_path(const std::string& path) {
     sockaddr_un address{};
@@ -69,22 +82,74 @@ struct path_remover {
     }
 };
 
+std::string shown(const std::string& source) {
+    return source.find("://") == std::string::npos ? source : cli::shown_url(source);
+}
+
+// What is to be served goes into the set-up, and a fetcher for it into `remote`, if it takes one.
+result<fetch::image_info> open_image(const cli::nerofs_serve& command, serve::server_setup& setup,
+                                     mount::remote_image& remote) {
+    struct stat found {};
+    const bool there = ::stat(command.source.c_str(), &found) == 0;
+    if (!there && command.source.find("://") != std::string::npos) {
+        NEROFS_TRY(const cli::source_spec spec,
+                   cli::classify_source(command.source, command.options, cli::local_entry::none));
+        NEROFS_TRY(remote_wish wish, remote_wish_of(spec, command.options));
+        NEROFS_TRY(remote, mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
+        NEROFS_TRY(serve::server_setup::blob blob, remote.blob());
+        setup.blobs.push_back(std::move(blob));
+        setup.fetcher = remote.connect_server();
+        setup.patience = remote.patience();
+        setup.pieces.push_back({0, remote.info().size_bytes, 0, 0, true});
+        return remote.info();
+    }
+    NEROFS_TRY(mount::opened_source source, mount::open_source(command.source));
+    // With or without extra devices: whoever mounts the export gives them.
+    auto checked = mount::check_image(source.file, {0, false});
+    if (!checked && checked.error().kind == error_kind::usage) checked = mount::check_image(source.file, {0, true});
+    NEROFS_TRY(const fetch::image_info info, std::move(checked));
+    setup.pieces.push_back({0, info.size_bytes, 0, 0, false});
+    setup.files.push_back(std::move(source.file));
+    return info;
+}
+
+// Until it is interrupted (false) or the server has died (true). A fetcher that dies is replaced.
+result<bool> look_after(const mount::child& server, mount::remote_image& remote, fd_ref interrupted) {
+    for (;;) {
+        std::vector<fd_ref> events{interrupted, server.process.pidfd()};
+        if (remote && remote.fetcher_ended()) {
+            events.push_back(remote.fetcher_ended());
+            if (remote.fetcher_messages()) events.push_back(remote.fetcher_messages());
+        }
+        (void)os::wait_readable(events, os::in_time(look_after_time));
+        if (is_ready(server.process.pidfd())) return true;
+        if (is_ready(interrupted)) return false;
+        if (!remote) continue;
+        if (is_ready(remote.fetcher_ended())) {
+            std::chrono::milliseconds pause{0};
+            const std::string how = remote.bury_fetcher(pause);
+            log::warning("the fetcher " + how + "; starting another");
+            (void)os::wait_readable(interrupted, os::in_time(pause));
+            NEROFS_CHECK(remote.restart_fetcher());
+            if (const unique_fd channel = remote.connect_server()) (void)serve::send_fetcher(server.channel, channel);
+        } else if (is_ready(remote.fetcher_messages())) {
+            (void)remote.on_fetcher_message();
+        } else {
+            remote.keep_to_budget();
+        }
+    }
+}
+
 }  // namespace
 
 status do_serve(const cli::nerofs_serve& command, const environment& env) {
     const auto run = [&]() -> status {
-        NEROFS_TRY(mount::opened_source source, mount::open_source(command.source));
-        // With or without extra devices: whoever mounts the export gives them.
-        auto checked = mount::check_image(source.file, {0, false});
-        if (!checked && checked.error().kind == error_kind::usage) checked = mount::check_image(source.file, {0, true});
-        NEROFS_TRY(const fetch::image_info info, std::move(checked));
-
         serve::server_setup setup;
+        mount::remote_image remote;
+        NEROFS_TRY(const fetch::image_info info, open_image(command, setup, remote));
         setup.connections = command.connections.value_or(default_clients);
         setup.block_size = info.block_size;
         setup.export_name = command.name;
-        setup.pieces.push_back({0, info.size_bytes, 0, 0});
-        setup.files.push_back(std::move(source.file));
         path_remover remover;
         std::string where;
         if (!command.socket.empty()) {
@@ -112,21 +177,18 @@ status do_serve(const cli::nerofs_serve& command, const environment& env) {
         if (!interrupted) return fail_errno("signalfd");
 
         NEROFS_TRY(mount::child server, mount::start_server(setup));
-        std::fprintf(env.out, "serving '%s' (%llu bytes) at %s\n", command.source.c_str(),
+        std::fprintf(env.out, "serving '%s' (%llu bytes) at %s\n", shown(command.source).c_str(),
                      static_cast<unsigned long long>(info.size_bytes), where.c_str());
         std::fflush(env.out);
-        while (!os::wait_readable(std::array{fd_ref(interrupted), server.process.pidfd()},
-                                  os::in_time(std::chrono::hours(24)))) {
-        }
-        const bool died =
-            os::wait_readable(server.process.pidfd(), os::in_time(std::chrono::milliseconds(0))).has_value();
+        NEROFS_TRY(const bool died, look_after(server, remote, interrupted));
         if (!died) server.process.kill(SIGKILL);
         const std::string how = server.process.reap();
+        if (remote) remote.close();
         if (died) return fail(error_kind::permanent, "the server (nerofs-server) " + how, EIO);
         return {};
     };
     auto done = run();
-    if (!done) return fail(std::move(done).error().in("cannot serve '" + command.source + "'"));
+    if (!done) return fail(std::move(done).error().in("cannot serve '" + shown(command.source) + "'"));
     return {};
 }
 

@@ -12,6 +12,8 @@ struct put_fields {
     put_fields& operator&(const T& value) {
         if constexpr (std::is_same_v<T, std::chrono::seconds>) {
             to.put(value.count());
+        } else if constexpr (requires { fetch::encode(to, value); }) {
+            fetch::encode(to, value);
         } else {
             to.put(value);
         }
@@ -27,6 +29,8 @@ struct get_fields {
             value = std::chrono::seconds(from.get<std::int64_t>());
         } else if constexpr (std::is_same_v<T, std::string>) {
             value = from.text();
+        } else if constexpr (requires { fetch::decode(from, value); }) {
+            fetch::decode(from, value);
         } else {
             value = from.get<T>();
         }
@@ -38,13 +42,13 @@ template <class Fields, class Message>
 requires std::is_same_v<std::remove_const_t<Message>, attach_request>
 void walk(Fields f, Message& m) {
     f& m.id& m.source& m.path& m.target& m.fs_offset& m.extra_devices& m.nbd.method& m.nbd.connections& m.nbd.timeout& m
-        .nbd.dead_timeout;
+        .nbd.dead_timeout& m.remote& m.secrets& m.cache.none& m.cache.directory& m.cache.bytes;
 }
 
 template <class Fields, class Message>
 requires std::is_same_v<std::remove_const_t<Message>, reattach_request>
 void walk(Fields f, Message& m) {
-    f& m.record& m.index;
+    f& m.record& m.index& m.secrets;
 }
 
 template <class Fields, class Message>
@@ -57,7 +61,8 @@ template <class Fields, class Message>
 requires std::is_same_v<std::remove_const_t<Message>, mount_status>
 void walk(Fields f, Message& m) {
     f& m.id& m.source& m.target& m.device& m.transport& m.size_bytes& m.block_size& m.connections& m.live_connections& m
-        .keeper_pid& m.server_pid& m.server_restarts& m.requests& m.reply_bytes& m.errors& m.takeovers& m.attached_at;
+        .keeper_pid& m.server_pid& m.server_restarts& m.requests& m.reply_bytes& m.errors& m.takeovers& m.attached_at& m
+        .remote& m.fetcher_pid& m.fetcher_restarts& m.resolved& m.fetched;
 }
 
 template <class Fields, class Message>

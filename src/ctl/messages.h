@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "base/wire.h"
+#include "fetch/protocol/remote_source.h"
 #include "os/channel.h"
 
 namespace nerofs::ctl {
@@ -19,6 +20,7 @@ enum class message : std::uint8_t {
     mount_failed,  // undo the attach; answered with done
     // anybody to a keeper, on its control socket
     status,      // answered with mount_status
+    fetch_all,   // fill the cache in the background; answered with done or an error
     disconnect,  // cut the device off whoever uses it; answered with done or an error
     settle,      // after an unmount: answered with settle_answer
     // answers
@@ -38,6 +40,14 @@ struct nbd_settings {
     std::chrono::seconds dead_timeout{300};
 };
 
+// Where what is fetched is kept.
+struct cache_choice {
+    bool none = false;        // in a private file that ends with the mount
+    std::string directory;    // empty: the default
+    std::uint64_t bytes = 0;  // what the cache may take; 0: the default
+    friend bool operator==(const cache_choice&, const cache_choice&) = default;
+};
+
 struct attach_request {
     std::string id;               // of the record, chosen by the front: it can clean up after a keeper that died
     std::string source;           // as the user wrote it
@@ -46,11 +56,15 @@ struct attach_request {
     std::uint64_t fs_offset = 0;  // where the file system begins in the image
     bool extra_devices = false;   // mounted with device=
     nbd_settings nbd;
+    fetch::remote_source remote;  // of kind none: the image is a file, whose descriptor comes with the request
+    fetch::remote_secrets secrets;
+    cache_choice cache;
 };
 
 struct reattach_request {
-    std::string record;       // path of the record
-    std::int32_t index = -1;  // the device, where the record doesn't say (the peer's don't)
+    std::string record;             // path of the record
+    std::int32_t index = -1;        // the device, where the record doesn't say (the peer's don't)
+    fetch::remote_secrets secrets;  // found again, for a remote image
 };
 
 struct attach_answer {
@@ -78,6 +92,11 @@ struct mount_status {
     std::uint64_t errors = 0;
     std::uint64_t takeovers = 0;
     std::int64_t attached_at = 0;  // seconds since 1970
+    bool remote = false;
+    std::int64_t fetcher_pid = 0;
+    std::uint64_t fetcher_restarts = 0;
+    std::string resolved;  // the image in the registry, with its digest
+    fetch::fetch_statistics fetched;
 };
 
 enum class settled : std::uint8_t { in_use, ending };

@@ -5,7 +5,13 @@
 #include <mutex>
 #include <optional>
 
+#include "cache/key.h"
 #include "http/url.h"
+#include "oci/challenge.h"
+#include "oci/platform.h"
+#include "oci/select_layer.h"
+#include "registry/blob.h"
+#include "registry/resolve.h"
 
 namespace nerofs::fetch {
 namespace {
@@ -28,12 +34,31 @@ result<source::blob_facts> probe(source::range_source& from, http::time_point un
     return std::move(*answer);
 }
 
+// The user and password of a URL.
+class url_login final : public source::authorizer {
+  public:
+    url_login(std::string_view user, std::string_view password)
+        : value_(oci::basic_authorization(user, oci::secret(password))) {}
+    void authorize(const http::url&, const std::optional<rejection>& refused, completion done) override {
+        if (refused) return done(fail(error_kind::auth, "the server refuses the user and password of the URL", EACCES));
+        http::fields given;
+        given.add("Authorization", value_.reveal());
+        done(std::move(given));
+    }
+
+  private:
+    const oci::secret value_;
+};
+
 result<opened_remote> open_url(http::client& client, const open_request& request) {
     const std::string& text = request.secrets.url.empty() ? request.source.name : request.secrets.url;
     NEROFS_TRY(const http::url url, http::parse_url(text));
     source::range_source_options options;
     opened_remote opened;
-    opened.bytes = std::make_unique<source::range_source>(client, url, nullptr, options);
+    std::shared_ptr<source::authorizer> login;
+    if (!request.secrets.username.empty())
+        login = std::make_shared<url_login>(request.secrets.username, request.secrets.password);
+    opened.bytes = std::make_unique<source::range_source>(client, url, std::move(login), options);
     if (request.known) {
         opened.identity = *request.known;
         opened.bytes->set_known({opened.identity.size, opened.identity.etag});
@@ -47,6 +72,68 @@ result<opened_remote> open_url(http::client& client, const open_request& request
     if (facts.size == 0) return fail(error_kind::corrupt, "it is empty");
     opened.identity.size = facts.size;
     opened.identity.etag = facts.etag;
+    if (const auto key = cache::blob_key::from_url(url.text(), facts.etag, facts.size))
+        opened.identity.key = key->name();
+    return opened;
+}
+
+oci::found_credential credential_of(const open_request& request) {
+    oci::found_credential who;
+    who.origin = {static_cast<oci::credential_kind>(request.source.credential_kind), request.source.credential_place,
+                  request.source.credential_user};
+    const remote_secrets& s = request.secrets;
+    if (!s.username.empty() || !s.identity_token.empty())
+        who.value = oci::credential{s.username, oci::secret(std::string_view(s.password)),
+                                    oci::secret(std::string_view(s.identity_token))};
+    return who;
+}
+
+// The layer of an image, or the blob that was named.
+result<oci::descriptor> find_layer(registry::session& with, const open_request& request,
+                                   const registry::patience& until, std::string& resolved) {
+    oci::platform wanted = oci::this_platform();
+    if (!request.source.platform.empty()) {
+        NEROFS_TRY(wanted, oci::parse_platform(request.source.platform));
+    }
+    NEROFS_TRY(const registry::resolved_image image, registry::resolve(with, wanted, until));
+    resolved = oci::to_string(image.image);
+    oci::layer_choice choice;
+    choice.number = request.source.layer;
+    if (!request.source.blob.empty()) {
+        NEROFS_TRY(choice.blob, oci::parse_digest(request.source.blob));
+    }
+    NEROFS_TRY(const std::size_t number, oci::select_layer(image.manifest, choice));
+    const oci::image_layer& layer = image.manifest.layers[number];
+    if (layer.type.format == oci::layer_format::tar || layer.type.compression != oci::layer_compression::none)
+        return fail(make_error(error_kind::unsupported, "layer " + std::to_string(number) + " is of type " +
+                                                            layer.blob.media_type + ", not an EROFS image")
+                        .with_hint("layers that are tar archives are not supported yet"));
+    return layer.blob;
+}
+
+result<opened_remote> open_registry(http::client& client, const open_request& request) {
+    const registry::patience until{std::chrono::steady_clock::now() + request.source.timeout};
+    registry::session_options options;
+    NEROFS_TRY(options.image, oci::parse_reference(request.source.name));
+    options.who = credential_of(request);
+    options.insecure = request.source.insecure;
+    const auto session = registry::session::make(client, std::move(options));
+    opened_remote opened;
+    opened.identity = request.known.value_or(remote_identity());
+    if (request.known) {
+        session->settle(!opened.identity.plain_http);
+    } else {
+        NEROFS_TRY(const oci::descriptor layer, find_layer(*session, request, until, opened.identity.resolved));
+        opened.identity.digest = layer.digest.to_string();
+        opened.identity.size = layer.size;
+        opened.identity.plain_http = session->secure() == false;
+        if (layer.size == 0) return fail(error_kind::corrupt, "the layer is empty");
+        if (const auto key = cache::blob_key::from_digest(opened.identity.digest, layer.size))
+            opened.identity.key = key->name();
+    }
+    NEROFS_TRY(const oci::digest name, oci::parse_digest(opened.identity.digest));
+    NEROFS_TRY(registry::opened_blob blob, registry::open_blob(session, name, opened.identity.size, until));
+    opened.bytes = std::move(blob.source);
     return opened;
 }
 
@@ -69,6 +156,7 @@ result<opened_remote> open_remote(http::client& client, const open_request& requ
         case remote_kind::url:
             return open_url(client, request);
         case remote_kind::registry:
+            return open_registry(client, request);
         case remote_kind::none:
             break;
     }

@@ -48,10 +48,10 @@ error death_of(os::process& keeper, const std::string& when) {
         .with_hint("see /run/nerofs/log");
 }
 
-result<ctl::attach_answer> ask(started_keeper& keeper, const status& sent) {
+result<ctl::attach_answer> ask(started_keeper& keeper, const status& sent, std::chrono::seconds for_source = 0s) {
     // What can't be sent isn't the story: a keeper that hung up may have said why before.
     if (!sent && sent.error().kind != error_kind::cancelled) return fail(sent.error());
-    const auto packet = keeper.channel.receive(os::in_time(attach_time));
+    const auto packet = keeper.channel.receive(os::in_time(attach_time + for_source));
     if (!packet) {
         if (packet.error().kind != error_kind::cancelled) return fail(packet.error());
         return fail(death_of(keeper.process, "before the device was ready"));
@@ -86,7 +86,9 @@ result<opened_source> open_source(const std::string& path) {
 result<attachment> attachment::start(const ctl::attach_request& request, fd_ref image) {
     NEROFS_TRY(started_keeper keeper, start_keeper());
     const os::packet packet = ctl::encode(request);
-    NEROFS_TRY(ctl::attach_answer answer, ask(keeper, keeper.channel.send(packet.bytes, std::span(&image, 1))));
+    const status sent = keeper.channel.send(packet.bytes, std::span(&image, image ? 1 : 0));
+    // Three fetchers, each of which may wait for the source twice.
+    NEROFS_TRY(ctl::attach_answer answer, ask(keeper, sent, image ? 0s : 6 * request.remote.timeout));
     return attachment(std::move(keeper.process), std::move(keeper.channel), std::move(answer));
 }
 
@@ -117,9 +119,9 @@ status attachment::undo() {
     return told;
 }
 
-result<ctl::attach_answer> reattach(const std::string& record_path, int index) {
+result<ctl::attach_answer> reattach(const ctl::reattach_request& request) {
     NEROFS_TRY(started_keeper keeper, start_keeper());
-    return ask(keeper, ctl::send(keeper.channel, ctl::encode(ctl::reattach_request{record_path, index})));
+    return ask(keeper, ctl::send(keeper.channel, ctl::encode(request)));
 }
 
 }  // namespace nerofs::mount

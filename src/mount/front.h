@@ -24,8 +24,9 @@ result<opened_source> open_source(const std::string& path);
 // mounted(), the keeper undoes the attach.
 class attachment {
   public:
-    // Blocks until the device is ready or the attach has failed, with the keeper's error.
-    static result<attachment> start(const ctl::attach_request& request, fd_ref image);
+    // Blocks until the device is ready or the attach has failed, with the keeper's error. No image for one that is
+    // fetched.
+    static result<attachment> start(const ctl::attach_request& request, fd_ref image = {});
 
     const ctl::attach_answer& device() const { return answer_; }
 
@@ -45,7 +46,7 @@ class attachment {
     ctl::attach_answer answer_;
 };
 
-// Starts a keeper that goes on with a device of an earlier one. `index` is -1 where the record knows it.
-result<ctl::attach_answer> reattach(const std::string& record_path, int index);
+// Starts a keeper that goes on with a device of an earlier one.
+result<ctl::attach_answer> reattach(const ctl::reattach_request& request);
 
 }  // namespace nerofs::mount

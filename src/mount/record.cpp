@@ -20,7 +20,7 @@
 namespace nerofs::mount {
 namespace {
 
-constexpr std::string_view version_line = "nerofs-record 1";
+constexpr std::string_view version_line = "nerofs-record 2";
 constexpr std::size_t max_record_bytes = 65536;
 
 std::string escaped(std::string_view value) {
@@ -71,6 +71,28 @@ void walk(Record& r, Field&& field) {
     field("mtime_ns", r.identity.mtime_ns);
     field("inode", r.identity.inode);
     field("uuid", r.identity.uuid);
+    field("remote", r.remote.kind);
+    field("remote_name", r.remote.name);
+    field("remote_layer", r.remote.layer);
+    field("remote_blob", r.remote.blob);
+    field("remote_platform", r.remote.platform);
+    field("remote_insecure", r.remote.insecure);
+    field("remote_ca_file", r.remote.ca_file);
+    field("remote_timeout", r.remote.timeout);
+    field("remote_prefetch", r.remote.prefetch);
+    field("remote_rate", r.remote.background_rate);
+    field("credential_kind", r.remote.credential_kind);
+    field("credential_place", r.remote.credential_place);
+    field("credential_user", r.remote.credential_user);
+    field("digest", r.remote_identity.digest);
+    field("blob_size", r.remote_identity.size);
+    field("etag", r.remote_identity.etag);
+    field("resolved", r.remote_identity.resolved);
+    field("plain_http", r.remote_identity.plain_http);
+    field("cache_key", r.remote_identity.key);
+    field("cache_none", r.cache.none);
+    field("cache_directory", r.cache.directory);
+    field("cache_bytes", r.cache.bytes);
     field("block_size", r.block_size);
     field("connections", r.connections);
     field("timeout", r.timeout);
@@ -83,9 +105,16 @@ struct writer {
     std::string text;
     void operator()(std::string_view key, const std::string& value) { line(key, escaped(value)); }
     void operator()(std::string_view key, std::chrono::seconds value) { line(key, std::to_string(value.count())); }
+    void operator()(std::string_view key, const std::optional<std::uint32_t>& value) {
+        line(key, value ? std::to_string(*value) : "");
+    }
     template <class T>
     void operator()(std::string_view key, T value) {
-        line(key, std::to_string(value));
+        if constexpr (std::is_enum_v<T>) {
+            line(key, std::to_string(static_cast<unsigned>(value)));
+        } else {
+            line(key, std::to_string(value));
+        }
     }
     void line(std::string_view key, std::string_view value) { ((text += key) += '=') += value, text += '\n'; }
 };
@@ -123,6 +152,22 @@ struct reader {
         std::int64_t number = 0;
         (*this)(key, number);
         value = std::chrono::seconds(number);
+    }
+    void operator()(std::string_view key, std::optional<std::uint32_t>& value) {
+        const std::string_view digits = next(key);
+        std::uint32_t number = 0;
+        const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+        if (code == std::errc() && end == digits.data() + digits.size())
+            value = number;
+        else
+            ok = ok && digits.empty();
+    }
+    template <class T>
+    requires std::is_enum_v<T>
+    void operator()(std::string_view key, T& value) {
+        std::uint8_t number = 0;
+        (*this)(key, number);
+        value = static_cast<T>(number);
     }
     template <class T>
     void operator()(std::string_view key, T& value) {
@@ -183,7 +228,11 @@ result<record> decode_record(std::string_view text) {
     record r;
     reader fields{text.substr(std::min(text.size(), first.size() + 1))};
     walk(r, fields);
-    const bool plausible = is_id(r.id) && r.index >= -1 && !r.path.empty() && r.path[0] == '/' && r.connections >= 1 &&
+    const bool local = r.remote.kind == fetch::remote_kind::none && r.path.starts_with('/');
+    const bool remote = r.remote.kind != fetch::remote_kind::none && r.remote.kind <= fetch::remote_kind::registry &&
+                        r.path.empty() && !r.remote.name.empty() && r.remote_identity.size > 0 &&
+                        r.remote.prefetch <= fetch::prefetch_mode::all && r.remote.timeout.count() > 0;
+    const bool plausible = is_id(r.id) && r.index >= -1 && (local || remote) && r.connections >= 1 &&
                            r.connections <= serve::max_connections && r.block_size >= 512 && r.block_size <= 65536 &&
                            r.timeout.count() >= 0 && r.dead_timeout.count() >= 0;
     if (!fields.ok || !fields.text.empty() || !plausible) return fail(error_kind::corrupt, "the record is damaged");

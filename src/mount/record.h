@@ -28,11 +28,15 @@ struct record {
     std::string transport;    // "nbd (netlink)" or "nbd (ioctl)"
     std::int32_t index = -1;  // of the device; -1 before it is known
     std::string source;       // as the user wrote it
-    std::string path;         // absolute
+    std::string path;         // absolute; empty for one that is fetched
     std::string target;
     std::uint64_t fs_offset = 0;
     bool extra_devices = false;
     image_identity identity;  // empty uuid and zeros: unknown (a record of the peer's)
+    // Of an image that is fetched; of kind none for a local one. Without secrets.
+    fetch::remote_source remote;
+    fetch::remote_identity remote_identity;
+    ctl::cache_choice cache;
     std::uint64_t block_size = 0;
     std::uint32_t connections = 0;
     std::chrono::seconds timeout{0};

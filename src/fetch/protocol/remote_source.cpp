@@ -48,7 +48,7 @@ void decode(wire_reader& from, remote_secrets& s) {
 }
 
 void encode(wire_writer& to, const remote_identity& i) {
-    to.put(i.digest).put(i.size).put(i.etag).put(i.resolved);
+    to.put(i.digest).put(i.size).put(i.etag).put(i.resolved).put(i.plain_http).put(i.key);
 }
 
 void decode(wire_reader& from, remote_identity& i) {
@@ -56,6 +56,8 @@ void decode(wire_reader& from, remote_identity& i) {
     i.size = from.get<std::uint64_t>();
     i.etag = from.text();
     i.resolved = from.text();
+    i.plain_http = from.get<bool>();
+    i.key = from.text();
 }
 
 void encode(wire_writer& to, const fetch_statistics& s) {

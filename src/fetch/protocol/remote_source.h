@@ -47,10 +47,12 @@ struct remote_secrets {
 
 // The bytes that were found under it. Once known a fetcher serves these and no others.
 struct remote_identity {
-    std::string digest;      // of the blob, or empty
-    std::uint64_t size = 0;  // bytes
-    std::string etag;        // strong, or empty
-    std::string resolved;    // the reference with the manifest's digest; empty for a URL
+    std::string digest;       // of the blob, or empty
+    std::uint64_t size = 0;   // bytes
+    std::string etag;         // strong, or empty
+    std::string resolved;     // the reference with the manifest's digest; empty for a URL
+    bool plain_http = false;  // how the registry speaks
+    std::string key;          // in the cache; empty: bytes that may change unnoticed, kept for this mount only
 
     friend bool operator==(const remote_identity&, const remote_identity&) = default;
 };

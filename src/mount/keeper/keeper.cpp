@@ -1,16 +1,21 @@
 #include "mount/keeper/keeper.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <ctime>
+#include <memory>
 #include <thread>
 
 #include "base/fault.h"
@@ -24,12 +29,33 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto request_time = 30s;              // for the front to say what it wants
-constexpr auto control_time = 1s;               // for a caller at the control socket to ask its question
-constexpr auto ping_time = 2s;                  // a server that lives answers at once
+constexpr auto request_time = 30s;  // for the front to say what it wants
+constexpr auto control_time = 1s;   // for a caller at the control socket to ask its question
+constexpr auto ping_time = 2s;      // a server that lives answers at once
+constexpr auto fetcher_look_time = 10s;
+constexpr auto proof_look_time = 50ms;
+constexpr unsigned looks_until_stuck = 4;
 constexpr auto most_delay = 2000ms;             // between restarts, and between replacements of a connection
 constexpr auto quick_death = 500ms;             // of a server: another one soon after may die as quickly
 constexpr unsigned most_fruitless_deaths = 20;  // in a row: then the device is given up, and its readers get EIO
+
+// One read of `bytes` by a processor of each hardware queue, in turn. What fails is for who mounts to see.
+void read_by_each_queue(const std::string& path, int index, std::uint64_t bytes) {
+    const auto file = os::open_file(path, O_RDONLY | O_DIRECT);
+    if (!file) return;
+    const std::unique_ptr<std::byte, void (*)(void*)> buffer(static_cast<std::byte*>(std::aligned_alloc(4096, 65536)),
+                                                             &std::free);
+    for (unsigned queue = 0; queue < serve::max_connections; ++queue) {
+        const auto list = os::read_attribute("/sys/block/nbd" + std::to_string(index) + "/mq/" +
+                                             std::to_string(queue) + "/cpu_list");
+        if (!list) break;
+        cpu_set_t processor;
+        CPU_ZERO(&processor);
+        CPU_SET(std::strtoul(list->c_str(), nullptr, 10) % CPU_SETSIZE, &processor);
+        (void)::sched_setaffinity(0, sizeof processor, &processor);
+        (void)!::pread(file->get(), buffer.get(), std::min<std::uint64_t>(bytes, 65536), 0);
+    }
+}
 
 unique_fd duplicate(fd_ref fd) {
     return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
@@ -50,8 +76,8 @@ void keeper::run() {
     if (type == ctl::message::attach) {
         if (auto request = ctl::decode_attach(body); !request)
             done = fail(std::move(request).error());
-        else if (wish->fds.size() == 1)
-            done = attach(*request, std::move(wish->fds.front()));
+        else if (wish->fds.size() == (request->remote.kind == fetch::remote_kind::none ? 1 : 0))
+            done = attach(*request, wish->fds.empty() ? unique_fd() : std::move(wish->fds.front()));
     } else if (type == ctl::message::reattach) {
         if (auto request = ctl::decode_reattach(body); !request)
             done = fail(std::move(request).error());
@@ -65,13 +91,22 @@ void keeper::run() {
         return;
     }
     log::set_name("nerofs-keeper[" + device_->name() + "]");
-    log::info("'" + record_.path + "' is attached to " + device_->path() + " by " + device_->transport() +
-              (note_.empty() ? "" : "; " + note_));
-    if (!ctl::send(front_, ctl::encode(ctl::attach_answer{device_->path(), device_->transport(), note_, needs_})))
-        front_left();
-    fault::point("keeper.attached");
+    if (attaching_)
+        prove_connections();
+    else
+        announce();
     if (const status end = loop_.run(); !end) log::error("the keeper's loop failed: " + end.error().message());
     if (probe_.joinable()) probe_.join();  // its device has ended, so its open has, too
+}
+
+// The front may have the device.
+void keeper::announce() {
+    log::info("'" + (record_.path.empty() ? record_.source : record_.path) + "' is attached to " + device_->path() +
+              " by " + device_->transport() + (note_.empty() ? "" : "; " + note_));
+    if (!ctl::send(front_, ctl::encode(ctl::attach_answer{device_->path(), device_->transport(), note_, needs_})) ||
+        !loop_.add(front_.fd(), [this] { on_front(); }))
+        front_left();
+    fault::point("keeper.attached");
 }
 
 // Everything that can happen from now on, as events.
@@ -80,10 +115,13 @@ status keeper::watch_everything() {
         c.ended.reset();
         NEROFS_CHECK(watch_hangup(c));
     }
-    if (front_) NEROFS_CHECK(loop_.add(front_.fd(), [this] { on_front(); }));
     NEROFS_CHECK(loop_.add(control_, [this] { on_control(); }));
     NEROFS_CHECK(loop_.add(server_.channel.fd(), [this] { on_server_message(); }));
     NEROFS_CHECK(loop_.add(server_.process.pidfd(), [this] { on_server_death(); }));
+    if (remote_) {
+        NEROFS_CHECK(watch_fetcher());
+        look_after_fetcher();
+    }
     if (const fd_ref ended = device_->ended_event())
         NEROFS_CHECK(loop_.add(ended, [this] { finish("the device has ended"); }));
     return {};
@@ -115,10 +153,15 @@ void keeper::end_serving() {
     for (connection& c : connections_)
         if (c.socket) ::shutdown(c.socket.get(), SHUT_RDWR);
     device_.reset();  // ioctl: waits for DO_IT, which ends with its sockets
-    if (!server_.process) return;
-    loop_.remove(server_.process.pidfd());
-    server_.process.kill(SIGKILL);
-    server_.process.reap();
+    if (server_.process) {
+        loop_.remove(server_.process.pidfd());
+        server_.process.kill(SIGKILL);
+        server_.process.reap();
+    }
+    if (!remote_) return;
+    loop_.remove(remote_.fetcher_ended());
+    loop_.remove(remote_.fetcher_messages());
+    remote_.close();
 }
 
 // ---- the front ----
@@ -186,21 +229,67 @@ void keeper::front_left() {
     });
 }
 
-// A mounted device is claimed exclusively, in whatever namespace. Asked on a thread: opening a device may read from it,
-// and the server that answers may need this loop.
-void keeper::find_out_whether_mounted(std::function<void(bool)> then) {
+// Questions are asked on a thread: opening a device may read from it, and the server that answers may need this loop.
+void keeper::ask_device(std::function<void()> question, std::function<void()> then) {
     probe_event_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    probe_ = std::thread([this, path = device_->path()] {
-        const auto file = os::open_file(path, O_RDONLY | O_EXCL);
-        probe_found_mount_ = !file && file.error().code == EBUSY;
+    probe_ = std::thread([this, ask = std::move(question)] {
+        ask();
         const std::uint64_t one = 1;
         (void)!::write(probe_event_.get(), &one, sizeof one);
     });
     (void)loop_.add(probe_event_, [this, then = std::move(then)] {
         loop_.remove(probe_event_);
         probe_.join();
-        if (!ending_) then(probe_found_mount_);
+        if (!ending_) then();
     });
+}
+
+// A mounted device is claimed exclusively, in whatever namespace.
+void keeper::find_out_whether_mounted(std::function<void(bool)> then) {
+    ask_device(
+        [this, path = device_->path()] {
+            const auto file = os::open_file(path, O_RDONLY | O_EXCL);
+            probe_found_mount_ = !file && file.error().code == EBUSY;
+        },
+        [this, then = std::move(then)] { then(probe_found_mount_); });
+}
+
+// ---- the proof that every connection works ----
+
+// A read by each hardware queue. The kernel receives the replies of all connections by a workqueue of the device; when
+// the machine is so busy that it can't start a worker within some 10 ms, the workqueue's rescuer takes several of these
+// endless work items and does only the first of them: the replies on the others lie there until their requests time
+// out, 30 s later (seen on 6.1 with 20 attaches at once). Now nobody waits for the device yet, so it can be mended.
+void keeper::prove_connections() {
+    ask_device([path = device_->path(), index = device_->index(),
+                bytes = record_.block_size] { read_by_each_queue(path, index, bytes); },
+               [this] {
+                   if (proof_timer_) loop_.cancel(*proof_timer_);
+                   proof_timer_.reset();
+                   announce();
+               });
+    proof_timer_ = loop_.at(os::in_time(proof_look_time), [this] { check_progress_of_proof(); });
+}
+
+// A connection on whose far end a reply lies unread waits for the rescuer, which is busy with another one: that one is
+// ended, and replaced as any that has ended.
+void keeper::check_progress_of_proof() {
+    proof_timer_ = loop_.at(os::in_time(proof_look_time), [this] { check_progress_of_proof(); });
+    bool stuck = false;
+    for (connection& c : connections_) {
+        int bytes = 0;
+        const bool unread = !c.ended && ::ioctl(c.socket.get(), SIOCOUTQ, &bytes) == 0 && bytes > 0;
+        c.unread = unread ? c.unread + 1 : 0;
+        stuck = stuck || c.unread >= looks_until_stuck;
+    }
+    if (!stuck) return;
+    for (connection& c : connections_) {
+        if (c.ended || c.unread > 0 || c.kicked) continue;
+        c.kicked = true;
+        log::warning("a connection of " + device_->name() + " isn't read by the kernel; replacing another");
+        ::shutdown(c.socket.get(), SHUT_RDWR);
+        return;
+    }
 }
 
 void keeper::watch_mount_of_device() {
@@ -213,7 +302,7 @@ void keeper::watch_mount_of_device() {
 
 // ---- the server ----
 
-serve::server_setup keeper::setup_now() const {
+result<serve::server_setup> keeper::setup_now() {
     serve::server_setup setup;
     setup.connections = record_.connections;
     setup.block_size = static_cast<std::uint32_t>(record_.block_size);
@@ -223,6 +312,12 @@ serve::server_setup keeper::setup_now() const {
     setup.control = duplicate(control_);
     for (const unique_fd& file : files_) setup.files.push_back(duplicate(file));
     for (const connection& c : connections_) setup.sockets.push_back(duplicate(c.socket));
+    if (remote_) {
+        NEROFS_TRY(serve::server_setup::blob blob, remote_.blob());
+        setup.blobs.push_back(std::move(blob));
+        setup.fetcher = remote_.connect_server();
+        setup.patience = remote_.patience();
+    }
     if (device_ && device_->kept_fd()) setup.kept.push_back(duplicate(device_->kept_fd()));
     return setup;
 }
@@ -294,7 +389,8 @@ void keeper::start_server_again() {
     for (connection& c : connections_) c.ended.reset();  // the new server finds out again
     auto server = start_helper("nerofs-server", true);
     if (server) {
-        if (const auto sent = serve::send_setup(server->channel, setup_now()); !sent) {
+        const auto setup = setup_now();
+        if (const status sent = setup ? serve::send_setup(server->channel, *setup) : fail(setup.error()); !sent) {
             server->process.kill(SIGKILL);
             log::warning("cannot set the server up: " + sent.error().message());
         }
@@ -307,6 +403,52 @@ void keeper::start_server_again() {
     }
     restart_delay_ = next_delay(restart_delay_);
     loop_.at(os::in_time(restart_delay_), [this] { start_server_again(); });
+}
+
+// ---- the fetcher ----
+
+status keeper::watch_fetcher() {
+    NEROFS_CHECK(loop_.add(remote_.fetcher_messages(), [this] {
+        // The end of its channel is the end of the process: its pidfd says so, too, and is what counts.
+        if (!remote_.on_fetcher_message()) loop_.remove(remote_.fetcher_messages());
+    }));
+    return loop_.add(remote_.fetcher_ended(), [this] { on_fetcher_death(); });
+}
+
+// Misses wait for the next one; hits don't notice.
+void keeper::on_fetcher_death() {
+    loop_.remove(remote_.fetcher_messages());
+    loop_.remove(remote_.fetcher_ended());
+    std::chrono::milliseconds pause{0};
+    const std::string how = remote_.bury_fetcher(pause);
+    if (ending_) return;
+    log::warning("the fetcher " + how + "; starting another");
+    loop_.at(os::in_time(pause), [this] { start_fetcher_again(); });
+}
+
+void keeper::start_fetcher_again() {
+    if (ending_) return;
+    status started = remote_.restart_fetcher();
+    if (started) started = watch_fetcher();
+    if (!started) {
+        log::error("cannot start a fetcher: " + started.error().message());
+        loop_.at(os::in_time(most_delay), [this] { start_fetcher_again(); });
+        return;
+    }
+    // A server that is being started is told by its set-up.
+    if (const unique_fd channel = remote_.connect_server(); channel && server_.channel)
+        (void)serve::send_fetcher(server_.channel, channel);
+}
+
+// One that hangs is replaced, and the cache is kept to its size.
+void keeper::look_after_fetcher() {
+    if (ending_) return;
+    if (!remote_.fetcher_answers()) {
+        log::warning("the fetcher doesn't answer; ending it");
+        remote_.kill_fetcher();
+    }
+    remote_.keep_to_budget();
+    loop_.at(os::in_time(fetcher_look_time), [this] { look_after_fetcher(); });
 }
 
 std::uint64_t keeper::replies() const {
@@ -388,6 +530,12 @@ void keeper::answer(os::channel caller) {
         case ctl::message::status:
             (void)ctl::send(caller, ctl::encode(status_now()));
             break;
+        case ctl::message::fetch_all: {
+            const status asked =
+                remote_ ? remote_.fetch_all() : fail(error_kind::usage, "its image is on this machine already");
+            (void)(asked ? ctl::send_simple(caller, ctl::message::done) : ctl::send_failed(caller, asked.error()));
+            break;
+        }
         case ctl::message::disconnect:
             if (const status done = device_->disconnect(); !done) {
                 (void)ctl::send_failed(caller, done.error());
@@ -411,7 +559,7 @@ void keeper::answer(os::channel caller) {
     }
 }
 
-ctl::mount_status keeper::status_now() const {
+ctl::mount_status keeper::status_now() {
     ctl::mount_status s;
     s.id = record_.id;
     s.source = record_.source;
@@ -435,6 +583,13 @@ ctl::mount_status keeper::status_now() const {
         s.takeovers += c.takeovers.load(std::memory_order_relaxed);
     }
     s.attached_at = record_.attached_at;
+    if (remote_) {
+        s.remote = true;
+        s.fetcher_pid = remote_.fetcher_pid();
+        s.fetcher_restarts = remote_.fetcher_restarts();
+        s.resolved = record_.remote_identity.resolved;
+        s.fetched = remote_.statistics();
+    }
     return s;
 }
 

@@ -14,6 +14,7 @@
 #include "mount/children.h"
 #include "mount/keeper/nbd_device.h"
 #include "mount/record.h"
+#include "mount/remote_image.h"
 #include "os/event_loop.h"
 #include "os/shared_memory.h"
 
@@ -32,12 +33,18 @@ class keeper {
     // keeper_attach.cpp. Each throws its work away again if a later step fails (undo).
     status attach(const ctl::attach_request& request, unique_fd image);
     status reattach(const ctl::reattach_request& request);
-    status adopt_server(os::channel server);
-    status serve_again();
-    status prepare_serving(const fetch::image_info& info, unique_fd image);
+    status adopt_server(os::channel server, const fetch::remote_secrets& secrets);
+    status serve_again(const fetch::remote_secrets& secrets);
+    status open_local(unique_fd image);
+    status open_remote(const fetch::remote_secrets& secrets, const std::optional<fetch::remote_identity>& known);
+    remote_image::request remote_request(const fetch::remote_secrets& secrets) const;
+    status prepare_serving(const fetch::image_info& info);
     result<std::vector<unique_fd>> make_sockets();
     status connect_device(const ctl::nbd_settings& wanted, const std::vector<unique_fd>& kernel_ends);
     status watch_everything();
+    void prove_connections();
+    void check_progress_of_proof();
+    void announce();
     struct connection;
     status watch_hangup(const connection& c);
     void undo();
@@ -50,6 +57,10 @@ class keeper {
     void on_server_death();
     void start_server_again();
     std::uint64_t replies() const;  // bytes of answers so far
+    status watch_fetcher();
+    void on_fetcher_death();
+    void start_fetcher_again();
+    void look_after_fetcher();
     void on_connection_ended(std::uint32_t index, serve::connection_end how);
     void replace_connection(std::uint32_t index);
     void check_server_lives();
@@ -58,10 +69,11 @@ class keeper {
     void watch_root(const std::string& path);
     void on_unmounted();
     void enable_autoclear();
+    void ask_device(std::function<void()> question, std::function<void()> then);
     void find_out_whether_mounted(std::function<void(bool)> then);
     void watch_mount_of_device();
-    ctl::mount_status status_now() const;
-    serve::server_setup setup_now() const;
+    ctl::mount_status status_now();
+    result<serve::server_setup> setup_now();
     // The device is gone or going: ends the server, removes the record, leaves run().
     void finish(const std::string& why);
 
@@ -86,8 +98,12 @@ class keeper {
         unique_fd socket;  // our end; the server has a duplicate
         std::optional<serve::connection_end> ended;
         std::chrono::milliseconds delay{0};  // before the next replacement
+        unsigned unread = 0;                 // looks in a row that found a reply the kernel hasn't read
+        bool kicked = false;
     };
     std::vector<connection> connections_;
+
+    remote_image remote_;  // or none
 
     child server_;
     bool server_ready_ = false;
@@ -98,10 +114,11 @@ class keeper {
     std::uint64_t restarts_ = 0;
     std::optional<os::event_loop::timer_id> ping_timer_;
 
-    // The answer to find_out_whether_mounted.
+    // Of ask_device.
     std::thread probe_;
     unique_fd probe_event_;
     std::atomic<bool> probe_found_mount_{false};
+    std::optional<os::event_loop::timer_id> proof_timer_;
 
     unique_fd unmount_watch_;  // inotify: the file system on the device was unmounted
     std::unique_ptr<nbd_device> device_;

@@ -42,10 +42,6 @@ error is_served(const nbd_device& device) {
 status keeper::attach(const ctl::attach_request& request, unique_fd image) {
     NEROFS_CHECK(directory_.prepare());
     directory_.collect_garbage();
-    NEROFS_TRY(const fetch::image_info info, check_image(image, {request.fs_offset, request.extra_devices}));
-    fault::point("keeper.checked");
-    NEROFS_CHECK(ensure_nbd_module());
-
     record_.id = request.id;
     record_.source = request.source;
     record_.path = request.path;
@@ -54,16 +50,24 @@ status keeper::attach(const ctl::attach_request& request, unique_fd image) {
     record_.extra_devices = request.extra_devices;
     record_.timeout = request.nbd.timeout;
     record_.dead_timeout = request.nbd.dead_timeout;
+    record_.remote = request.remote;
+    record_.cache = request.cache;
     record_.connections = request.nbd.connections;
     if (record_.connections == 0)
         record_.connections = std::clamp(std::thread::hardware_concurrency(), 1u, default_connections);
-    NEROFS_TRY(record_.identity, identity_of(image, info));
     record_.backend = directory_.record_path(record_.id);
+    if (image) {
+        NEROFS_CHECK(open_local(std::move(image)));
+    } else {
+        NEROFS_CHECK(open_remote(request.secrets, std::nullopt));
+    }
+    fault::point("keeper.checked");
+    NEROFS_CHECK(ensure_nbd_module());
     NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
 
-    NEROFS_CHECK(prepare_serving(info, std::move(image)));
     NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
-    NEROFS_TRY(server_, start_server(setup_now()));
+    NEROFS_TRY(const serve::server_setup setup, setup_now());
+    NEROFS_TRY(server_, start_server(setup));
     server_ready_ = true;
     server_started_ = std::chrono::steady_clock::now();
     fault::point("keeper.serving");
@@ -81,11 +85,38 @@ status keeper::attach(const ctl::attach_request& request, unique_fd image) {
     return {};
 }
 
-status keeper::prepare_serving(const fetch::image_info& info, unique_fd image) {
+status keeper::open_local(unique_fd image) {
+    NEROFS_TRY(const fetch::image_info info, check_image(image, {record_.fs_offset, record_.extra_devices}));
+    NEROFS_TRY(const image_identity identity, identity_of(image, info));
+    if (!record_.identity.uuid.empty() && !(identity == record_.identity))
+        return fail(error_kind::usage, "'" + record_.path + "' is not the image that was mounted: it has changed",
+                    ESTALE);
+    record_.identity = identity;
+    pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset, false});
+    files_.push_back(std::move(image));
+    return prepare_serving(info);
+}
+
+remote_image::request keeper::remote_request(const fetch::remote_secrets& secrets) const {
+    return {record_.remote, secrets, record_.cache, record_.fs_offset, record_.extra_devices};
+}
+
+status keeper::open_remote(const fetch::remote_secrets& secrets, const std::optional<fetch::remote_identity>& known) {
+    NEROFS_TRY(remote_, remote_image::open(remote_request(secrets), known));
+    const fetch::image_info& info = remote_.info();
+    if (!record_.identity.uuid.empty() && record_.identity.uuid != info.uuid)
+        return fail(error_kind::usage, "it is not the image that was mounted: it has changed", ESTALE);
+    record_.remote_identity = remote_.identity();
+    record_.identity.size_bytes = info.size_bytes;
+    record_.identity.uuid = info.uuid;
+    note_ = remote_.note();
+    pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset, true});
+    return prepare_serving(info);
+}
+
+status keeper::prepare_serving(const fetch::image_info& info) {
     record_.block_size = info.block_size;
     needs_ = fetch::needs_of(info);
-    pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset});
-    files_.push_back(std::move(image));
     const std::size_t bytes = serve::journal_bytes(record_.connections);
     NEROFS_TRY(journal_fd_, os::make_memfd("nerofs-journal", bytes));
     NEROFS_TRY(journal_memory_, os::mapping::map(journal_fd_, bytes, true));
@@ -117,7 +148,8 @@ status keeper::connect_device(const ctl::nbd_settings& wanted, const std::vector
             kind == error_kind::unsupported || kind == error_kind::not_found || kind == error_kind::permission;
         if (wanted.method == ctl::attach_method::netlink || !unusable)
             return fail(std::move(device).error().in("cannot connect an nbd device"));
-        note_ = "attached by ioctl, without failover of its keeper (" + device.error().text + ")";
+        if (!note_.empty()) note_ += "; ";
+        note_ += "attached by ioctl, without failover of its keeper (" + device.error().text + ")";
     }
     NEROFS_TRY(device_, connect_by_ioctl(parameters, kernel_ends));
     return {};
@@ -144,9 +176,9 @@ status keeper::reattach(const ctl::reattach_request& request) {
         wire_reader body(hello.bytes);
         if (body.get<serve::message>() != serve::message::hello || body.get<serve::role>() == serve::role::keeper)
             return fail(is_served(*device_));
-        NEROFS_CHECK(adopt_server(std::move(*alive)));
+        NEROFS_CHECK(adopt_server(std::move(*alive), request.secrets));
     } else {
-        NEROFS_CHECK(serve_again());
+        NEROFS_CHECK(serve_again(request.secrets));
     }
     NEROFS_CHECK(directory_.store(record_));
     mounted_ = true;
@@ -158,7 +190,7 @@ status keeper::reattach(const ctl::reattach_request& request) {
 }
 
 // The server has outlived its keeper: it hands over all that a keeper holds, and goes on.
-status keeper::adopt_server(os::channel server) {
+status keeper::adopt_server(os::channel server, const fetch::remote_secrets& secrets) {
     NEROFS_CHECK(serve::send_simple(server, serve::message::adopt));
     NEROFS_TRY(os::packet packet, server.receive(os::in_time(answer_time)));
     NEROFS_TRY(os::process process, os::process::watch(packet.sender));
@@ -177,25 +209,29 @@ status keeper::adopt_server(os::channel server) {
     for (std::size_t i = 0; i < connections_.size(); ++i) connections_[i].socket = std::move(setup.sockets[i]);
     server_ = child{std::move(process), std::move(server)};
     server_ready_ = true;
+    if (!setup.blobs.empty()) {
+        NEROFS_TRY(remote_, remote_image::adopt(remote_request(secrets), record_.remote_identity, setup.blobs.front()));
+        if (const unique_fd fetcher = remote_.connect_server())
+            NEROFS_CHECK(serve::send_fetcher(server_.channel, fetcher));
+    }
     note_ = "its server was still running and goes on";
     return {};
 }
 
 // Nobody is left: the source is opened again, and the device gets new sockets.
-status keeper::serve_again() {
-    NEROFS_TRY(unique_fd image, os::open_file(record_.path, O_RDONLY | O_NONBLOCK));
-    NEROFS_TRY(const fetch::image_info info, check_image(image, {record_.fs_offset, record_.extra_devices}));
-    NEROFS_TRY(const image_identity identity, identity_of(image, info));
-    if (!record_.identity.uuid.empty() && !(identity == record_.identity))
-        return fail(error_kind::usage, "'" + record_.path + "' is not the image that was mounted: it has changed",
-                    ESTALE);
-    record_.identity = identity;
-    NEROFS_CHECK(prepare_serving(info, std::move(image)));
+status keeper::serve_again(const fetch::remote_secrets& secrets) {
+    if (record_.remote.kind == fetch::remote_kind::none) {
+        NEROFS_TRY(unique_fd image, os::open_file(record_.path, O_RDONLY | O_NONBLOCK));
+        NEROFS_CHECK(open_local(std::move(image)));
+    } else {
+        NEROFS_CHECK(open_remote(secrets, record_.remote_identity));
+    }
     NEROFS_TRY(std::vector<unique_fd> kernel_ends, make_sockets());
     // Not before it is known that nobody listens there.
     server_started_ = std::chrono::steady_clock::now();
     NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
-    NEROFS_TRY(server_, start_server(setup_now()));
+    NEROFS_TRY(const serve::server_setup setup, setup_now());
+    NEROFS_TRY(server_, start_server(setup));
     server_ready_ = true;
     for (const unique_fd& end : kernel_ends) NEROFS_CHECK(device_->replace_socket(end));
     // The kernel takes sockets in place of dead ones, and drops the others without a word: then nobody holds their far

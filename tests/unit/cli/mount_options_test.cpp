@@ -259,9 +259,34 @@ TEST(mount_options, an_unknown_option_of_ours_is_named_and_the_nearest_suggested
     EXPECT_EQ(refused("nbd.timeuot=2"), "option 'nbd.timeuot': not known; did you mean 'nbd.timeout'?");
     EXPECT_EQ(refused("s3.passwdfile=/x"), "option 's3.passwdfile': not known; did you mean 's3.passwd_file'?");
     EXPECT_EQ(refused("oci.whatever"), "option 'oci.whatever': not known");
-    for (const std::string_view name :
-         {"cache.dir=/c", "source.timeout=1", "prefetch", "prefetch.list=x", "cache=none"})
+    for (const std::string_view name : {"cache.whatever=/c", "source.x=1", "prefetch.somewhat=x"})
         EXPECT_TRUE(refused(name).ends_with(": not known")) << refused(name);
+}
+
+TEST(mount_options, how_remote_sources_are_fetched_and_kept) {
+    const remote_options all = parsed(
+                                   "cache.dir=/c/d,cache.size=20G,prefetch=all,prefetch.rate=10M,source.timeout=5,"
+                                   "source.ca_file=/ca.pem,source.insecure")
+                                   .remote;
+    EXPECT_EQ(all.cache_directory, "/c/d");
+    EXPECT_EQ(all.cache_bytes, 20ull << 30);
+    EXPECT_EQ(all.ahead, prefetch::all);
+    EXPECT_EQ(all.rate, 10ull << 20);
+    EXPECT_EQ(all.timeout, 5s);
+    EXPECT_EQ(all.ca_file, "/ca.pem");
+    EXPECT_TRUE(all.insecure);
+    EXPECT_FALSE(all.no_cache);
+    EXPECT_TRUE(parsed("cache=none").remote.no_cache);
+    EXPECT_EQ(parsed("cache.size=4096").remote.cache_bytes, 4096u);
+    EXPECT_EQ(parsed("").remote, remote_options());
+    EXPECT_EQ(refused("cache=some"), "option 'cache=some': must be none");
+    EXPECT_EQ(refused("cache.dir=here"), "option 'cache.dir=here': must be an absolute path");
+    for (const std::string_view wrong : {"", "0", "-1", "K", "5X", "5KM", "2000T", "18446744073709551615K", "1.5G"})
+        EXPECT_EQ(refused("cache.size=" + std::string(wrong)),
+                  "option 'cache.size=" + std::string(wrong) + "': must be a number of bytes, as 500M or 20G");
+    EXPECT_EQ(refused("source.timeout=0"), "option 'source.timeout=0': must be 1 to 86400 seconds");
+    EXPECT_EQ(refused("cache=none,cache.size=1G"),
+              "options 'cache=none' and 'cache.*': without a cache there is nothing to set");
 }
 
 TEST(mount_options, quotes_hold_commas) {

@@ -40,7 +40,7 @@ std::string answer(std::string_view source, std::string_view list = "") {
     const error e = not_supported_yet(*spec, options);
     EXPECT_EQ(e.kind, error_kind::unsupported);
     EXPECT_EQ(to_exit_code(e), exit_bit::mount_failed);
-    EXPECT_EQ(e.hint, "this version mounts local files and block devices");
+    EXPECT_EQ(e.hint, "this version mounts files, block devices, http and https URLs, and images in registries");
     return e.text;
 }
 

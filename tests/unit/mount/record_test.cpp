@@ -42,7 +42,7 @@ std::string with(std::string text, const std::string& what, const std::string& i
 TEST(record, every_field_comes_back_and_values_cannot_break_lines) {
     const record r = example();
     const std::string text = encode_record(r);
-    EXPECT_EQ(text.substr(0, 16), "nerofs-record 1\n");
+    EXPECT_EQ(text.substr(0, 16), "nerofs-record 2\n");
     EXPECT_NE(text.find("\npath=/srv/image%20with%20space%0a%2541.erofs\n"), std::string::npos) << text;
     const auto back = decode_record(text);
     ASSERT_TRUE(back) << back.error().text;
@@ -51,6 +51,39 @@ TEST(record, every_field_comes_back_and_values_cannot_break_lines) {
     EXPECT_EQ(back->target, r.target);
     EXPECT_EQ(back->identity, r.identity);
     EXPECT_EQ(back->timeout, 30s);
+}
+
+TEST(record, of_an_image_that_is_fetched) {
+    record r = example();
+    r.path.clear();
+    r.remote.kind = fetch::remote_kind::registry;
+    r.remote.name = "registry.example/team/tools:1.2";
+    r.remote.layer = 3;
+    r.remote.platform = "linux/arm64/v8";
+    r.remote.timeout = 7s;
+    r.remote.prefetch = fetch::prefetch_mode::all;
+    r.remote.background_rate = 1u << 20;
+    r.remote.credential_kind = 3;
+    r.remote.credential_place = "/root/.docker/config.json";
+    r.remote_identity = {"sha256:ab", 123456, "", "registry.example/team/tools@sha256:cd", true, "sha256-ab-123456"};
+    r.cache = {false, "/srv/cache with space", 1u << 30};
+    const auto back = decode_record(encode_record(r));
+    ASSERT_TRUE(back) << back.error().text;
+    EXPECT_EQ(back->remote, r.remote);
+    EXPECT_EQ(back->remote_identity, r.remote_identity);
+    EXPECT_EQ(back->cache, r.cache);
+    r.remote.layer.reset();
+    EXPECT_EQ(decode_record(encode_record(r))->remote.layer, std::nullopt);
+    const std::string good = encode_record(r);
+    for (const auto& [what, instead] : std::initializer_list<std::pair<std::string, std::string>>{
+             {"remote=2", "remote=3"},
+             {"remote=2", "remote=0"},  // and no path
+             {"remote_name=registry.example/team/tools:1.2", "remote_name="},
+             {"blob_size=123456", "blob_size=0"},
+             {"remote_prefetch=2", "remote_prefetch=3"},
+             {"remote_timeout=7", "remote_timeout=0"},
+             {"remote_layer=", "remote_layer=x"}})
+        EXPECT_FALSE(decode_record(with(good, what, instead))) << instead;
 }
 
 TEST(record, whatever_is_damaged_is_corrupt_never_half_read) {
@@ -74,7 +107,7 @@ TEST(record, whatever_is_damaged_is_corrupt_never_half_read) {
         EXPECT_FALSE(decode_record(with(good, what, instead))) << instead;
     EXPECT_FALSE(decode_record(good + "x"));
     EXPECT_FALSE(decode_record(std::string(70000, 'x')));
-    EXPECT_EQ(decode_record(with(good, "record 1", "record 2")).error().kind, error_kind::unsupported);
+    EXPECT_EQ(decode_record(with(good, "record 2", "record 1")).error().kind, error_kind::unsupported);
 }
 
 TEST(record, the_peers_local_record_is_understood_and_its_others_are_named) {

@@ -87,7 +87,7 @@ needs_newer_kernel() { # METHOD SAMPLE KERNEL
 # A child dies each time that it comes to this point.
 child_dies() { # METHOD POINT HOW STORY
     mkdir m
-    NEROFS_FAULT=$2:$3:* cannot 32 "$4; see /run/nerofs/log" \
+    NEROFS_FAULT=$2:$3:*:1 cannot 32 "$4; see /run/nerofs/log" \
         "$bin/mount.erofs" -t erofs.nbd -o "nbd.method=$1" "$images/plain" m
 }
 

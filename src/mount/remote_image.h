@@ -1,0 +1,97 @@
+// An image that is fetched: its fetcher, its blob in the cache, and what a server needs of both.
+#pragma once
+
+#include <signal.h>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "cache/store.h"
+#include "ctl/messages.h"
+#include "fetch/protocol/messages.h"
+#include "mount/children.h"
+#include "serve/messages.h"
+
+namespace nerofs::mount {
+
+// Everything blocks, at most as long as it says; one thread.
+class remote_image {
+  public:
+    struct request {
+        fetch::remote_source source;
+        fetch::remote_secrets secrets;  // kept in memory, for the next fetcher
+        ctl::cache_choice cache;
+        std::uint64_t fs_offset = 0;
+        bool has_extra_devices = false;
+    };
+
+    remote_image() = default;
+    remote_image(remote_image&&) = default;
+    remote_image& operator=(remote_image&&) = default;
+    ~remote_image();
+
+    // Finds the image, opens its cache, and checks it. Up to several times the source's timeout. With `known` only
+    // these very bytes will do.
+    static result<remote_image> open(request r, const std::optional<fetch::remote_identity>& known);
+    // Goes on with the blob that a server has kept; a fetcher is started. Its old one goes when nobody talks to it.
+    static result<remote_image> adopt(request r, fetch::remote_identity identity,
+                                      const serve::server_setup::blob& kept);
+
+    explicit operator bool() const { return identity_.size != 0; }
+    const fetch::image_info& info() const { return info_; }  // nothing after adopt()
+    const fetch::remote_identity& identity() const { return identity_; }
+    const std::string& note() const { return note_; }  // for the user, or empty
+    std::chrono::milliseconds patience() const;        // of a server's reads
+    pid_t fetcher_pid() const { return fetcher_.process.pid(); }
+    std::uint64_t fetcher_restarts() const { return restarts_; }
+
+    result<serve::server_setup::blob> blob() const;
+    // A channel between the fetcher and a server: the server's end. None when there is no fetcher just now.
+    unique_fd connect_server();
+
+    // For an event loop: readable when the fetcher has ended, or has said something.
+    fd_ref fetcher_ended() const { return fetcher_.process.pidfd(); }
+    fd_ref fetcher_messages() const { return fetcher_.channel.fd(); }
+    bool on_fetcher_message();  // false: it has hung up
+    // After its end. In words, how it ended; another one has to be started after the pause.
+    std::string bury_fetcher(std::chrono::milliseconds& pause);
+    status restart_fetcher();
+    // To be called now and then: false when the fetcher hasn't answered the call before.
+    bool fetcher_answers();
+    void kill_fetcher() const { fetcher_.process.kill(SIGKILL); }
+
+    // Nothing but what is known of the cache when the fetcher doesn't answer at once.
+    fetch::fetch_statistics statistics();
+    status fetch_all() const;
+    // Keeps the cache to its budget; cheap when nothing came.
+    void keep_to_budget();
+
+    // The mount is gone, and its server: ends the fetcher and makes durable what isn't.
+    void close();
+
+  private:
+    status open_once(const std::optional<fetch::remote_identity>& known);
+    status open_cache();
+    status start_fetcher(const std::optional<fetch::remote_identity>& known);
+    status hand_over_cache(bool check);
+    void free_room();
+
+    request request_;
+    fetch::remote_identity identity_;
+    fetch::image_info info_;
+    std::string note_;
+    std::optional<cache::store> store_;  // none for a private file
+    cache::held_blob held_;
+    unique_fd touched_;
+    child fetcher_;
+    std::chrono::steady_clock::time_point started_;
+    std::chrono::milliseconds pause_{0};
+    std::uint64_t restarts_ = 0;
+    bool asked_ = false;  // by fetcher_answers(), and no answer yet
+    std::uint64_t bytes_at_last_look_ = 0;
+};
+
+}  // namespace nerofs::mount
