@@ -197,8 +197,10 @@ status session::learn_from(const rejection& refused) {
 // A credential that was never good is told so soon: some places lock an account that comes with wrong passwords. One
 // that was good may have met a bad moment of the registry's.
 status session::count_refusal(const rejection& refused, http::time_point now) {
-    if (now - since_ >= fresh) refusals_ = 0;
-    if (scheme_ == scheme::basic) since_ = now;
+    if (scheme_ == scheme::basic) {
+        if (now - since_ >= fresh) refusals_ = 0;
+        since_ = now;
+    }
     const unsigned borne = proven_ ? 2 : scheme_ == scheme::bearer ? 1 : 0;
     if (++refusals_ <= borne) return {};
     return remember(denied(scheme_ == scheme::bearer ? "the registry refuses the token that its token service gave"
@@ -206,6 +208,7 @@ status session::count_refusal(const rejection& refused, http::time_point now) {
                            refused.status, {}));
 }
 
+// One that was good for a while starts the counts anew.
 void session::drop_token(http::time_point now) {
     if (token_ && now - since_ >= fresh) refusals_ = failures_ = 0;
     token_.reset();

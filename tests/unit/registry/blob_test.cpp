@@ -94,7 +94,7 @@ TEST(blob, deadline_and_stop_end_the_question_for_the_size) {
     EXPECT_EQ(late.error().kind, error_kind::timeout);
     std::stop_source stop;
     std::jthread stopper([&] {
-        while (t.o.count("/blobs/") < 2) std::this_thread::yield();
+        EXPECT_TRUE(soon([&] { return t.o.count("/blobs/") >= 2; }));
         stop.request_stop();
     });
     const auto stopped = open_blob(s, digest_in(t.blob_digest), std::nullopt, within(60s, stop.get_token()));

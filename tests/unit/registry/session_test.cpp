@@ -87,9 +87,12 @@ TEST(basic, a_bad_moment_of_the_registry_is_borne_once_the_password_was_good) {
     const auto image = resolve(*s);
     ASSERT_TRUE(image);
     const auto blob = open_layer(s, *image);
-    t.o.add_fault({.kind = fault_kind::status, .amount = 403, .path_part = "/blobs/", .times = 2});
-    EXPECT_EQ(read(*blob->source, 0, 1000), t.blob.substr(0, 1000));
-    EXPECT_EQ(t.o.count("/blobs/"), 3u);
+    for (std::size_t moment = 1; moment <= 2; ++moment) {
+        t.o.add_fault({.kind = fault_kind::status, .amount = 403, .path_part = "/blobs/", .times = 2});
+        EXPECT_EQ(read(*blob->source, 0, 1000), t.blob.substr(0, 1000));
+        EXPECT_EQ(t.o.count("/blobs/"), 3 * moment);
+        std::this_thread::sleep_for(1100ms);  // one such moment isn't held against the next
+    }
 }
 
 TEST(basic, a_credential_that_ended_can_be_replaced) {
@@ -282,7 +285,7 @@ TEST(tokens, a_new_one_is_fetched_while_the_old_one_works) {
     const auto before = std::chrono::steady_clock::now();
     EXPECT_EQ(read(*blob->source, 0, 10), t.blob.substr(0, 10));
     EXPECT_LT(std::chrono::steady_clock::now() - before, 400ms);
-    while (t.o.count("/token") < 2) std::this_thread::yield();
+    EXPECT_TRUE(soon([&] { return t.o.count("/token") >= 2; }));
     EXPECT_EQ(with_status(t.o, 401), 1u);
 }
 
@@ -418,7 +421,7 @@ TEST(session, the_end_of_the_client_answers_who_waits_for_a_token) {
     std::promise<result<http::fields>> answer;
     s->authorize(http::parse_url(t.o.url("/v2/")).value(), source::authorizer::rejection{401, {challenge(t.o)}, {}},
                  [&](result<http::fields> given) { answer.set_value(std::move(given)); });
-    while (t.o.count("/token") == 0) std::this_thread::yield();
+    EXPECT_TRUE(soon([&] { return t.o.count("/token") > 0; }));
     t.c.reset();
     const auto given = answer.get_future().get();
     ASSERT_FALSE(given);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -140,6 +141,14 @@ void expect_error(const result<T>& r, error_kind kind, const std::string& text, 
     EXPECT_EQ(r.error().kind, kind) << r.error().message();
     EXPECT_EQ(r.error().text, text);
     EXPECT_EQ(r.error().hint, hint);
+}
+
+// Whether it comes true within a while.
+template <class Predicate>
+bool soon(Predicate&& it) {
+    const auto end = std::chrono::steady_clock::now() + 20s;
+    while (!it() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(1ms);
+    return it();
 }
 
 inline std::size_t with_status(const origin& o, int status, std::string_view path_part = "") {
