@@ -64,8 +64,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::uint64_t image_bytes = 0;
     if (size < sizeof image_bytes) return 0;
     std::memcpy(&image_bytes, data, sizeof image_bytes);
-    std::vector<std::byte> request(size - sizeof image_bytes);
-    std::memcpy(request.data(), data + sizeof image_bytes, request.size());
+    const auto bytes = std::as_bytes(std::span(data, size)).subspan(sizeof image_bytes);
+    std::vector<std::byte> request(bytes.begin(), bytes.end());
     check(request, image_bytes);
     if (request.size() < sizeof(fuse_in_header)) return 0;
     const auto honest = static_cast<std::uint32_t>(request.size());  // most of the rules lie behind the length

@@ -91,6 +91,9 @@ std::span<std::byte> fuse_channel::intake() const {
 
 // One request, straight into the journal. What is longer than the intake is nothing that a successor would need.
 bool fuse_channel::receive() {
+    // It is clear. The store makes sure that the page is there to be written to, also for a process that is being
+    // killed.
+    clear_intake();
     const iovec parts[2] = {{intake().data(), intake().size()}, {rest_.data(), rest_.size()}};
     gave_nothing_ = false;
     const ssize_t n = ::readv(device_.get(), parts, 2);
