@@ -169,7 +169,9 @@ void blob_fetcher::on_end(std::uint64_t id, cache::chunk_range chunks, const std
         } else if (how.how.error().kind != error_kind::cancelled) {
             last_error_ = how.how.error().message();
             in_vain = hopeless(chunks, how.how.error(), now);
-            pause_ = std::clamp<std::chrono::milliseconds>(pause_ * 2, first_pause, longest_pause);
+            // Who begins to wait now must be able to see the source come back.
+            pause_ = std::min(std::clamp<std::chrono::milliseconds>(pause_ * 2, first_pause, longest_pause),
+                              options_.timeout / 4);
             paused_until_ = now + pause_;
             if (cache::is_out_of_space(how.how.error()) && now - no_room_said_ >= say_no_room_every) {
                 no_room_said_ = now;

@@ -1,5 +1,6 @@
 #include "fetch/open_remote.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -19,6 +20,14 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t probed_bytes = 16 * 1024;
+
+// Who begins to wait now must be able to see the source come back.
+source::range_source_options source_options_for(const open_request& request) {
+    source::range_source_options options;
+    options.retry.most =
+        std::min<std::chrono::milliseconds>(options.retry.most, std::chrono::milliseconds(request.source.timeout) / 4);
+    return options;
+}
 
 result<source::blob_facts> probe(source::range_source& from, http::time_point until) {
     std::mutex mutex;
@@ -53,12 +62,11 @@ class url_login final : public source::authorizer {
 result<opened_remote> open_url(http::client& client, const open_request& request) {
     const std::string& text = request.secrets.url.empty() ? request.source.name : request.secrets.url;
     NEROFS_TRY(const http::url url, http::parse_url(text));
-    source::range_source_options options;
     opened_remote opened;
     std::shared_ptr<source::authorizer> login;
     if (!request.secrets.username.empty())
         login = std::make_shared<url_login>(request.secrets.username, request.secrets.password);
-    opened.bytes = std::make_unique<source::range_source>(client, url, std::move(login), options);
+    opened.bytes = std::make_unique<source::range_source>(client, url, std::move(login), source_options_for(request));
     if (request.known) {
         opened.identity = *request.known;
         opened.bytes->set_known({opened.identity.size, opened.identity.etag});
@@ -132,7 +140,8 @@ result<opened_remote> open_registry(http::client& client, const open_request& re
             opened.identity.key = key->name();
     }
     NEROFS_TRY(const oci::digest name, oci::parse_digest(opened.identity.digest));
-    NEROFS_TRY(registry::opened_blob blob, registry::open_blob(session, name, opened.identity.size, until));
+    NEROFS_TRY(registry::opened_blob blob,
+               registry::open_blob(session, name, opened.identity.size, until, source_options_for(request)));
     opened.bytes = std::move(blob.source);
     return opened;
 }

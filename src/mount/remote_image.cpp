@@ -146,9 +146,16 @@ status remote_image::open_cache() {
     return {};
 }
 
+std::uint64_t remote_image::present_bytes() const {
+    if (!held_.map()) return 0;
+    const auto map = cache::live_map::map(held_.map(), identity_.size, false);
+    return map ? map->present_bytes() : 0;
+}
+
 status remote_image::start_fetcher(const std::optional<fetch::remote_identity>& known) {
     NEROFS_TRY(fetcher_, start_helper("nerofs-fetcher", false));
     started_ = std::chrono::steady_clock::now();
+    present_at_start_ = present_bytes();
     return fetch::send_open(fetcher_.channel, {request_.source, request_.secrets, known});
 }
 
@@ -211,8 +218,11 @@ std::string remote_image::bury_fetcher(std::chrono::milliseconds& pause) {
     fetcher_.channel.close();
     std::string how = fetcher_.process.reap();
     fetcher_ = {};
-    const bool quick = std::chrono::steady_clock::now() - started_ < quick_death;
-    pause_ = !quick ? 0ms : pause_ == 0ms ? 20ms : std::min<std::chrono::milliseconds>(longest_pause, pause_ * 2);
+    // One that brought something before it died is replaced at once; one that dies of its work would do so for ever.
+    const std::uint64_t now_present = present_bytes();
+    const bool progressed =
+        now_present != present_at_start_ || std::chrono::steady_clock::now() - started_ > quick_death;
+    pause_ = progressed ? 0ms : std::clamp<std::chrono::milliseconds>(pause_ * 2, 20ms, longest_pause);
     pause = pause_;
     return how;
 }
@@ -261,9 +271,9 @@ status remote_image::fetch_all() const {
 
 void remote_image::keep_to_budget() {
     if (!store_) return;
-    const auto map = cache::live_map::map(held_.map(), identity_.size, false);
-    if (!map || map->present_bytes() == bytes_at_last_look_) return;
-    bytes_at_last_look_ = map->present_bytes();
+    const std::uint64_t present = present_bytes();
+    if (present == present_at_last_look_) return;
+    present_at_last_look_ = present;
     if (const auto used = store_->make_room(room_ahead); !used)
         log::warning("cannot keep the cache to its size: " + used.error().message());
 }

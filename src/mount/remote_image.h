@@ -78,6 +78,7 @@ class remote_image {
     status start_fetcher(const std::optional<fetch::remote_identity>& known);
     status hand_over_cache(bool check);
     void free_room();
+    std::uint64_t present_bytes() const;
 
     request request_;
     fetch::remote_identity identity_;
@@ -90,8 +91,9 @@ class remote_image {
     std::chrono::steady_clock::time_point started_;
     std::chrono::milliseconds pause_{0};
     std::uint64_t restarts_ = 0;
-    bool asked_ = false;  // by fetcher_answers(), and no answer yet
-    std::uint64_t bytes_at_last_look_ = 0;
+    bool asked_ = false;                      // by fetcher_answers(), and no answer yet
+    std::uint64_t present_at_start_ = 0;      // of the fetcher
+    std::uint64_t present_at_last_look_ = 0;  // of keep_to_budget()
 };
 
 }  // namespace nerofs::mount
