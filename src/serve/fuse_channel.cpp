@@ -1,7 +1,7 @@
 #include "serve/fuse_channel.h"
 
-#include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -234,11 +234,9 @@ void fuse_channel::answer_slot(std::uint16_t index) {
 void fuse_channel::answer_read(std::uint64_t unique, std::uint64_t offset, std::uint32_t length, bool given_up) {
     const bool in_hand =
         !given_up && map_.lookup(offset, length) == cache::presence::there && map_.read(offset, {body(), length});
+    if (!in_hand) add(j_.errors, 1);
     reply(unique, in_hand ? 0 : no_bytes, length);
-    if (in_hand)
-        map_.touch(offset, length);
-    else
-        add(j_.errors, 1);
+    if (in_hand) map_.touch(offset, length);
 }
 
 // One write(2), whole or not at all. ENOENT: the request has been answered already, by the process before this one.
@@ -264,7 +262,8 @@ void fuse_channel::reply(std::uint64_t unique, std::int32_t error, std::uint32_t
 // The flag belongs to the file description, which predecessors have set as they needed it.
 void fuse_channel::let_reads_block(bool block) {
     if (reads_block_ == block) return;
-    ::fcntl(device_.get(), F_SETFL, block ? 0 : O_NONBLOCK);
+    int dont_block = block ? 0 : 1;
+    (void)::ioctl(device_.get(), FIONBIO, &dont_block);
     reads_block_ = block;
 }
 

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -64,9 +65,10 @@ status enter_sandbox() {
                 SYS_fstat,
                 SYS_newfstatat,
                 SYS_tgkill})
-        // Duplicates of the sockets for a new keeper; whether reads of /dev/fuse wait.
+        // Duplicates of the sockets for a new keeper.
         .allow_masked(SYS_fcntl, 1, 0xffffffff, F_DUPFD_CLOEXEC)
-        .allow_masked(SYS_fcntl, 1, 0xffffffff, F_SETFL)
+        // Whether reads of /dev/fuse wait; nothing else of a descriptor.
+        .allow_masked(SYS_ioctl, 1, 0xffffffff, FIONBIO)
         .allow_masked(SYS_setsockopt, 1, 0xffffffff, IPPROTO_TCP)
         // To itself alone (fault points).
         .allow_masked(SYS_kill, 0, 0xffffffff, static_cast<std::uint64_t>(::getpid()))

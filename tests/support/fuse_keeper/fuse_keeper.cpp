@@ -10,6 +10,7 @@
 //     --read TREE       compare random pieces of the mounted files with those of TREE, past EROFS' page cache ...
 //     --seconds N       ... for so long (3), by four threads
 //     --kill-every MS   kill the server each so many ms, more or less
+//     --lazy MS         nothing of the image is there; what is missing comes so many ms after the server asked for it
 //     --truncate N      cut the image file to N bytes when it is mounted
 //     --silent          nobody serves: opening the file has to give up
 //     --cached          how much of the FUSE file lies in the page cache, at the end
@@ -17,8 +18,8 @@
 // What a front does (open, mount, read, unmount) is done by a child, which has no descriptor of the device: a process
 // that waits for the file system can't be ended as long as somebody could still answer it.
 //
-// COMMAND runs while the image is mounted. Prints "mounted (HOW)", "reads=N wrong=N failed=N", "servers=N",
-// "cached=BYTES", "ended"; exit status 1 and a line on stderr when something isn't as it should be.
+// COMMAND runs while the image is mounted. Prints "mounted (HOW)", "reads=N wrong=N failed=N", "servers=N ...
+// fetched=N", "cached=BYTES", "ended"; exit status 1 and a line on stderr when something isn't as it should be.
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
@@ -35,6 +36,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <random>
 #include <string>
@@ -42,6 +44,8 @@
 #include <vector>
 
 #include "base/wire.h"
+#include "cache/presence/live_map.h"
+#include "cache/presence/miss_messages.h"
 #include "os/files.h"
 #include "os/fuse_mount.h"
 #include "os/process.h"
@@ -65,6 +69,7 @@ struct options {
     unsigned seconds = 3;
     unsigned kill_every_ms = 0;
     long truncate_to = -1;
+    unsigned lazy_ms = 0;
     std::string image;
     std::string directory;
     std::vector<char*> command;
@@ -93,6 +98,11 @@ class keeper {
         if (made_.devices.size() != o.channels) give_up("the kernel makes no clones of /dev/fuse");
         image_bytes_ = need(os::file_size(image_));
         journal_ = need(os::make_memfd("journal", serve::journal_bytes(o.channels)));
+        if (o.lazy_ms == 0) return;
+        blob_data_ = need(os::make_memfd("blob", image_bytes_));
+        blob_map_ = need(os::make_memfd("map", cache::live_map_bytes(image_bytes_)));
+        present_ = need(cache::live_map::map(blob_map_, image_bytes_, true));
+        present_.format({}, {}, {}, {}, false);
     }
 
     // In the child: all but the mount is the keeper's.
@@ -118,9 +128,21 @@ class keeper {
         setup.connections = options_.channels;
         setup.block_size = 4096;
         setup.export_name = "test";
-        setup.pieces.push_back({0, image_bytes_, 0, 0, false});
+        setup.pieces.push_back({0, image_bytes_, 0, 0, options_.lazy_ms != 0});
         setup.journal = duplicate(journal_);
-        setup.files.push_back(duplicate(image_));
+        if (options_.lazy_ms != 0) {
+            serve::server_setup::blob& blob = setup.blobs.emplace_back();
+            blob.key = "test";
+            blob.size = image_bytes_;
+            blob.data = duplicate(blob_data_);
+            blob.map = duplicate(blob_map_);
+            setup.patience = 30s;
+            auto misses = need(os::channel::make_pair());
+            misses_ = std::move(misses.first);
+            setup.fetcher = misses.second.release();
+        } else {
+            setup.files.push_back(duplicate(image_));
+        }
         for (const unique_fd& fd : made_.devices) setup.fuse.push_back(duplicate(fd));
         channel_ = std::move(ends.first);
         ends.second.close();
@@ -140,11 +162,14 @@ class keeper {
         };
         auto kill_at = next_kill();
         while (!os::wait_readable(front_ended, os::in_time(0ms))) {
-            const fd_ref fds[] = {front_ended, channel_.fd(), server_.pidfd(), front_gives_up};
-            if (!os::wait_readable(std::span(fds, front_gives_up ? 4 : 3), kill_at)) {
+            const fd_ref fourth = misses_ ? misses_.fd() : front_gives_up;
+            const fd_ref fds[] = {front_ended, channel_.fd(), server_.pidfd(), fourth};
+            const auto until = wanted_.empty() ? kill_at : std::min(kill_at, wanted_.front().first);
+            if (!os::wait_readable(std::span(fds, fourth ? 4 : 3), until) && until == kill_at) {
                 server_.kill(SIGKILL);
                 kill_at = next_kill();
             }
+            if (misses_) fetch();
             if (front_gives_up && os::wait_readable(front_gives_up, os::in_time(0ms))) {
                 char any;
                 if (::read(front_gives_up.get(), &any, 1) == 1) return end();
@@ -178,12 +203,33 @@ class keeper {
             takeovers += j.connection(i).takeovers;
             errors += j.connection(i).errors;
         }
-        std::printf("servers=%u requests=%llu takeovers=%llu errors=%llu\n", servers_,
+        std::printf("servers=%u requests=%llu takeovers=%llu errors=%llu fetched=%llu\n", servers_,
                     static_cast<unsigned long long>(requests), static_cast<unsigned long long>(takeovers),
-                    static_cast<unsigned long long>(errors));
+                    static_cast<unsigned long long>(errors), static_cast<unsigned long long>(fetched_));
     }
 
   private:
+    // Takes down what the server misses, and brings what is due: bytes first, then the word that they are there.
+    void fetch() {
+        if (auto packet = misses_.receive_now()) {
+            for (const cache::missing_piece& piece : need(cache::decode_missing(*packet)))
+                wanted_.emplace_back(os::in_time(std::chrono::milliseconds(options_.lazy_ms)),
+                                     cache::chunks_of(piece.offset, piece.length));
+        }
+        while (!wanted_.empty() && wanted_.front().first <= std::chrono::steady_clock::now()) {
+            const cache::chunk_range range = wanted_.front().second;
+            wanted_.pop_front();
+            std::vector<std::byte> bytes(range.count() * cache::chunk_bytes);
+            const auto at = static_cast<off_t>(range.first * cache::chunk_bytes);
+            const ssize_t n = ::pread(image_.get(), bytes.data(), bytes.size(), at);
+            if (n <= 0 || ::pwrite(blob_data_.get(), bytes.data(), static_cast<std::size_t>(n), at) != n)
+                give_up("cannot fetch");
+            present_.set_present(range);
+            present_.announce();
+            ++fetched_;
+        }
+    }
+
     void on_server() {
         auto packet = channel_.receive_now();
         if (packet) {
@@ -212,6 +258,12 @@ class keeper {
     unique_fd journal_;
     os::process server_;
     os::channel channel_;
+    unique_fd blob_data_;
+    unique_fd blob_map_;
+    cache::live_map present_;
+    os::channel misses_;
+    std::deque<std::pair<os::deadline, cache::chunk_range>> wanted_;
+    std::uint64_t fetched_ = 0;
     unsigned servers_ = 0;
     unsigned ended_ = 0;
     unsigned bad_ends_ = 0;
@@ -338,6 +390,8 @@ options parse(int argc, char** argv) {
             o.seconds = static_cast<unsigned>(std::stoul(value()));
         } else if (name == "--kill-every") {
             o.kill_every_ms = static_cast<unsigned>(std::stoul(value()));
+        } else if (name == "--lazy") {
+            o.lazy_ms = static_cast<unsigned>(std::stoul(value()));
         } else if (name == "--truncate") {
             o.truncate_to = std::stol(value());
         } else {

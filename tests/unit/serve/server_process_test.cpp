@@ -1,5 +1,6 @@
 // The real server process beside its reads: what it is allowed to do, how it ends, and how it gets a new keeper.
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/un.h>
@@ -382,6 +383,11 @@ TEST(sandbox, kills_a_process_that_does_what_a_server_never_does) {
     EXPECT_EQ(in_the_sandbox([] { (void)::unlink("/nonexistent"); }), SIGSYS);
     EXPECT_EQ(in_the_sandbox([] { (void)::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr); }), SIGSYS);
     EXPECT_EQ(in_the_sandbox([] { (void)::fcntl(0, F_SETFL, 0); }), SIGSYS);
+    EXPECT_EQ(in_the_sandbox([] {
+                  int any = 0;
+                  (void)::ioctl(0, FIONREAD, &any);
+              }),
+              SIGSYS);
     EXPECT_EQ(
         in_the_sandbox([] { (void)::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); }),
         SIGSYS);
@@ -397,6 +403,8 @@ TEST(sandbox, lets_a_server_do_what_it_does) {
                   std::thread([] {}).join();
                   std::vector<std::byte> large(64 << 20);
                   if (::fcntl(0, F_DUPFD_CLOEXEC, 3) < 0) ::_exit(1);
+                  int off = 0;
+                  if (::ioctl(0, FIONBIO, &off) != 0) ::_exit(1);
               }),
               0);
 }
