@@ -18,7 +18,7 @@ need() {
 # Builds the release flavour; --build DIR of the scripts names another build, which is taken as it is.
 build_programs() {
     if [[ ! -e $build/build.ninja ]]; then (cd "$root" && cmake --preset bench >&2); fi
-    cmake --build "$build" --target nerofs nerofs-keeper nerofs-server nerofs-fetcher mount.erofs umount.erofs \
+    cmake --build "$build" --target nerofs nerofs-keeper nerofs-server nerofs-checker nerofs-fetcher mount.erofs umount.erofs \
         random_reader reply_size >&2
 }
 

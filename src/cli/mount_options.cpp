@@ -149,7 +149,7 @@ constexpr std::array option_table =
         nerofs_option{{"source.ca_file", "PATH", "the certificates to trust, PEM; default: the system's"},
                       false,
                       [](mount_options& o, std::string_view v) { return take_path(v, o.remote.ca_file); }},
-        nerofs_option{{"source.insecure", "", "allow plain http to other machines"},
+        nerofs_option{{"source.insecure", "", "allow http and certificates that can't be verified"},
                       false,
                       [](mount_options& o, std::string_view) { return o.remote.insecure = true, complaint(); }},
         nerofs_option{{"oci.blob", "[sha256:]HEX", "the blob of the image to mount, by digest"},

@@ -32,8 +32,18 @@ constexpr std::array serve_table = {
     help_flag,
 };
 
-const std::array<command_info, 9>& commands() {
-    static const std::array<command_info, 9> table = {{
+constexpr std::array fetch_table = {
+    flag_spec{'o', "options", "LIST", "how a source that isn't mounted is fetched; see 'nerofs help mount'"},
+    help_flag,
+};
+constexpr std::array cache_table = {
+    json_flag,
+    flag_spec{'o', "options", "LIST", "cache.dir=PATH and cache.size=BYTES, where they aren't the default"},
+    help_flag,
+};
+
+const std::array<command_info, 11>& commands() {
+    static const std::array<command_info, 11> table = {{
         {"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
          "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
          "oci.*\n"
@@ -70,6 +80,17 @@ const std::array<command_info, 9>& commands() {
          "  nerofs serve image.erofs --socket /run/image.sock\n"
          "  nerofs serve image.erofs --listen 127.0.0.1:10809 --name image\n"
          "  nerofs serve image.erofs --listen '[::1]:10809' --connections 8\n"},
+        {"fetch", "MOUNT|DEVICE|SOURCE [-o LIST]", "fetch all of an image into the cache", fetch_table,
+         "Of a mount, its own fetcher does it, and goes on with it when this command is interrupted.\n",
+         "  nerofs fetch /mnt\n"
+         "  nerofs fetch docker://registry.example/team/tools:1.2\n"},
+        {"cache", "ls|rm NAME...|gc [--json] [-o LIST]", "show and empty the cache of fetched images", cache_table,
+         "rm removes blobs by the names that ls shows, or by digest; one that is in use is not removed. gc removes "
+         "what\n"
+         "crashes have left, and keeps the cache to its size.\n",
+         "  nerofs cache ls\n"
+         "  nerofs cache rm sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1\n"
+         "  nerofs cache gc\n"},
         {"help", "[COMMAND]", "show help", help_only, "",
          "  nerofs help\n"
          "  nerofs help mount\n"},
@@ -105,6 +126,7 @@ class parsed {
         return last;
     }
     std::size_t operands() const { return found_.operands.size(); }
+    const std::vector<std::string>& all() const { return found_.operands; }
 
     // The operand, or nothing where none was given. More than one, or an empty one, is an error.
     result<std::string> at_most_one(std::string_view name) const {
@@ -183,6 +205,40 @@ result<nerofs_command> parse_serve(const parsed& line) {
     return serve;
 }
 
+result<nerofs_command> parse_fetch(const parsed& line) {
+    nerofs_fetch fetch;
+    NEROFS_TRY(fetch.target, line.exactly_one("MOUNT, DEVICE or SOURCE"));
+    if (const std::string* list = line.find("options")) {
+        NEROFS_TRY(fetch.options, parse_mount_options(*list));
+    }
+    return fetch;
+}
+
+result<nerofs_command> parse_cache(const parsed& line) {
+    using action_kind = nerofs_cache::action_kind;
+    nerofs_cache cache;
+    if (line.operands() == 0) return fail(usage("missing argument: ls, rm or gc"));
+    cache.names = line.all();
+    const std::string what = cache.names.front();
+    cache.names.erase(cache.names.begin());
+    if (what == "ls")
+        cache.action = action_kind::list;
+    else if (what == "rm")
+        cache.action = action_kind::remove;
+    else if (what == "gc")
+        cache.action = action_kind::collect;
+    else
+        return fail(usage(fmt::format("argument {}: must be ls, rm or gc", quoted(what))));
+    const bool removes = cache.action == action_kind::remove;
+    if (removes && cache.names.empty()) return fail(usage("missing argument: NAME"));
+    if (!removes && !cache.names.empty()) return fail(usage(fmt::format("too many arguments: '{}' takes none", what)));
+    cache.json = line.has("json");
+    if (const std::string* list = line.find("options")) {
+        NEROFS_TRY(cache.options, parse_mount_options(*list));
+    }
+    return cache;
+}
+
 result<nerofs_command> parse_help(const parsed& line) {
     NEROFS_TRY(nerofs_help help, [&]() -> result<nerofs_help> {
         NEROFS_TRY(std::string topic, line.at_most_one("COMMAND"));
@@ -215,6 +271,8 @@ result<nerofs_command> parse_arguments(const command_info& command, std::span<co
         return nerofs_disconnect{std::move(device)};
     }
     if (command.name == "serve") return parse_serve(line);
+    if (command.name == "fetch") return parse_fetch(line);
+    if (command.name == "cache") return parse_cache(line);
     if (command.name == "help") return parse_help(line);
     NEROFS_CHECK(line.none());
     if (command.name == "list") return nerofs_list{line.has("json")};

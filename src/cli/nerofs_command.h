@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "base/result.h"
 #include "cli/arguments.h"
@@ -48,13 +49,28 @@ struct nerofs_serve {
     mount_options options;                // how a remote source is fetched
 };
 
+// Fills the cache: of a mount, or of an image that isn't mounted.
+struct nerofs_fetch {
+    std::string target;  // a mount point, a device, or a source as `nerofs mount` takes it
+    mount_options options;
+};
+
+struct nerofs_cache {
+    enum class action_kind : std::uint8_t { list, remove, collect };
+    action_kind action = action_kind::list;
+    std::vector<std::string> names;  // remove: of blobs, as `list` shows them, or "sha256:<hex>"
+    mount_options options;           // cache.dir, cache.size
+    bool json = false;
+};
+
 struct nerofs_help {
     std::string topic;  // a command, or empty
 };
 struct nerofs_version {};
 
-using nerofs_command = std::variant<mount_command, nerofs_umount, nerofs_list, nerofs_status, nerofs_reattach,
-                                    nerofs_disconnect, nerofs_serve, nerofs_help, nerofs_version>;
+using nerofs_command =
+    std::variant<mount_command, nerofs_umount, nerofs_list, nerofs_status, nerofs_reattach, nerofs_disconnect,
+                 nerofs_serve, nerofs_fetch, nerofs_cache, nerofs_help, nerofs_version>;
 
 // `args` are those after the program's name. Errors: usage, one line; a misspelt command suggests the nearest.
 result<nerofs_command> parse_nerofs_command(std::span<const std::string> args);

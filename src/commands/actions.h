@@ -20,6 +20,9 @@ status do_reattach_all(const environment& env);
 status do_disconnect(const std::string& device, const environment& env);
 status do_list(bool json, const environment& env);
 status do_status(const std::string& target, bool json, const environment& env);
+// Fills the cache and says how far it has come.
+status do_fetch(const cli::nerofs_fetch& command, const environment& env);
+status do_cache(const cli::nerofs_cache& command, const environment& env);
 // Until SIGINT or SIGTERM.
 status do_serve(const cli::nerofs_serve& command, const environment& env);
 

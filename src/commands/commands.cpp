@@ -98,6 +98,8 @@ int run_nerofs(std::span<const std::string> args, const environment& env) {
         }
         status operator()(const cli::nerofs_disconnect& c) const { return do_disconnect(c.device, env); }
         status operator()(const cli::nerofs_serve& c) const { return do_serve(c, env); }
+        status operator()(const cli::nerofs_fetch& c) const { return do_fetch(c, env); }
+        status operator()(const cli::nerofs_cache& c) const { return do_cache(c, env); }
         status operator()(const cli::nerofs_help& c) const {
             NEROFS_TRY(const std::string text, cli::nerofs_help_text(c.topic));
             print(env, text);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "commands/actions.h"
+#include "commands/text.h"
 #include "mount/inventory.h"
 
 namespace nerofs::commands {
@@ -33,21 +34,23 @@ std::string place_of(const inventory_entry& entry) {
     return entry.mount_points.empty() ? entry.status.target : entry.mount_points.front();
 }
 
-// Names come from users and from disk; control characters would garble a terminal.
-std::string printable(std::string_view text) {
-    std::string out;
-    for (const char c : text)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-            out += fmt::format("\\{:03o}", static_cast<unsigned>(c));
-        else
-            out += c;
-    return out;
-}
-
-std::string size_text(std::uint64_t bytes) {
-    constexpr std::uint64_t mib = 1 << 20;
-    if (bytes < 10 * mib) return fmt::format("{} KiB", (bytes + 1023) / 1024);
-    return fmt::format("{} MiB", (bytes + mib - 1) / mib);
+nlohmann::json json_of(const ctl::mount_status& s) {
+    const fetch::fetch_statistics& f = s.fetched;
+    return {{"image", s.resolved},
+            {"present_bytes", f.present_bytes},
+            {"total_bytes", f.total_bytes},
+            {"verified", f.verified},
+            {"requests", f.requests},
+            {"fetched_bytes", f.fetched_bytes},
+            {"retries", f.retries},
+            {"redirects", f.redirects},
+            {"waiting_reads", f.waiting_reads},
+            {"requests_in_flight", f.in_flight},
+            {"latency_us", f.latency_us},
+            {"bytes_per_second", f.bytes_per_second},
+            {"last_failure", f.last_failure},
+            {"fetcher_pid", s.fetcher_pid},
+            {"fetcher_restarts", s.fetcher_restarts}};
 }
 
 nlohmann::json json_of(const inventory_entry& entry) {
@@ -73,6 +76,7 @@ nlohmann::json json_of(const inventory_entry& entry) {
     j["reply_bytes"] = s.reply_bytes;
     j["errors"] = s.errors;
     j["takeovers"] = s.takeovers;
+    if (s.remote) j["fetched"] = json_of(s);
     return j;
 }
 
@@ -107,6 +111,21 @@ void print_details(const environment& env, const inventory_entry& entry) {
              fmt::format("keeper {}, server {} (restarted {} times)", s.keeper_pid, s.server_pid, s.server_restarts));
         line("requests", fmt::format("{}, {} sent, {} errors, {} taken over", s.requests, size_text(s.reply_bytes),
                                      s.errors, s.takeovers));
+        if (s.remote) {
+            const fetch::fetch_statistics& f = s.fetched;
+            if (!s.resolved.empty()) line("image", printable(s.resolved));
+            line("present", fmt::format("{} of {} ({} %){}", size_text(f.present_bytes), size_text(f.total_bytes),
+                                        f.total_bytes == 0 ? 0 : f.present_bytes * 100 / f.total_bytes,
+                                        f.verified ? ", checked against its digest" : ""));
+            line("fetched", fmt::format("{} in {} requests, for {} that were read; {} retries",
+                                        size_text(f.fetched_bytes), f.requests, size_text(s.reply_bytes), f.retries));
+            line("link",
+                 fmt::format("{:.1f} ms to the first byte, {:.1f} MB/s", static_cast<double>(f.latency_us) / 1000,
+                             static_cast<double>(f.bytes_per_second) / 1e6));
+            line("waiting", fmt::format("{} reads, for {} requests under way", f.waiting_reads, f.in_flight));
+            line("fetcher", fmt::format("{} (restarted {} times)", s.fetcher_pid, s.fetcher_restarts));
+            if (!f.last_failure.empty()) line("last failure", printable(f.last_failure));
+        }
     } else if (entry.kept_by != caretaker::kernel) {
         line("hint", "nerofs reattach " + s.device);
     }

@@ -4,7 +4,6 @@
 
 #include "base/fault.h"
 #include "base/log.h"
-#include "fetch/local_check.h"
 #include "fetch/protocol/messages.h"
 #include "fetch/remote_fetch.h"
 
@@ -15,18 +14,9 @@ using namespace std::chrono_literals;
 
 constexpr auto request_time = 10s;  // a keeper sends its request at once, or has died
 
-status check(const os::channel& keeper, const os::packet& packet) {
-    NEROFS_TRY(const check_request request, decode_check(packet));
-    fault::point("fetcher.check");
-    const auto info = check_local_image(packet.fds.front(), request.offset, request.has_extra_devices);
-    fault::point("fetcher.answer");
-    return info ? send_info(keeper, *info) : send_error(keeper, info.error());
-}
-
-status do_what_is_asked(os::channel keeper) {
-    NEROFS_TRY(const os::packet packet, keeper.receive(os::in_time(request_time)));
-    if (type_of(packet) == message::open) return run_remote_fetch(std::move(keeper), packet);
-    return check(keeper, packet);
+status serve(os::channel keeper) {
+    NEROFS_TRY(const os::packet open, keeper.receive(os::in_time(request_time)));
+    return run_remote_fetch(std::move(keeper), open);
 }
 
 }  // namespace
@@ -35,7 +25,7 @@ int fetcher_main(int control_fd) {
     ::signal(SIGPIPE, SIG_IGN);
     log::set_name("nerofs-fetcher");
     fault::point("fetcher.start");
-    const status done = do_what_is_asked(os::channel{unique_fd(control_fd)});
+    const status done = serve(os::channel{unique_fd(control_fd)});
     if (!done && done.error().kind != error_kind::cancelled) log::error(done.error().message());
     return done ? 0 : 1;
 }

@@ -156,6 +156,7 @@ http::client_options client_options_for(const open_request& request) {
     }
     http::client_options options;
     options.allow_plain = request.source.insecure;
+    options.verify = !request.source.insecure;
     options.ca_file = request.source.ca_file;
     return options;
 }

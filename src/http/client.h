@@ -20,6 +20,7 @@ struct client_options {
     std::string ca_file{};            // PEM; empty: the system's
     std::string ca_directory{};       // hashed; empty: the system's
     std::string user_agent = "nerofs";
+    bool verify = true;                    // certificates and the names in them
     bool allow_plain = false;              // http:// to hosts other than this machine
     bool proxies_from_environment = true;  // http_proxy, https_proxy, all_proxy, no_proxy; never for this machine
     std::chrono::milliseconds connect_timeout{10'000};  // name, TCP and TLS

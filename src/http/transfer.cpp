@@ -138,6 +138,10 @@ bool transfer::set_options(const client_options& options) {
     set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
     if (!options.ca_directory.empty()) set(CURLOPT_CAPATH, options.ca_directory.c_str());
+    if (!options.verify) {
+        set(CURLOPT_SSL_VERIFYPEER, 0L);
+        set(CURLOPT_SSL_VERIFYHOST, 0L);
+    }
     // A proxy's idea of "this machine" would be another machine.
     if (!options.proxies_from_environment || is_loopback(asked_.target)) set(CURLOPT_NOPROXY, "*");
     set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

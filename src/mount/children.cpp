@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr int tries = 3;
 constexpr auto server_time = 20s;   // to start and map a few descriptors, on a machine that may be overloaded
-constexpr auto fetcher_time = 30s;  // to read some blocks of a file that may lie on a slow network
+constexpr auto checker_time = 30s;  // to read some blocks of a file that may lie on a slow network
 
 // A child whose channel closed is about to be gone.
 constexpr auto exit_time = 1s;
@@ -71,15 +71,15 @@ result<child> start_server(const serve::server_setup& setup) {
 result<fetch::image_info> check_image(fd_ref image, const fetch::check_request& request) {
     error last;
     for (int i = 0; i < tries; ++i) {
-        NEROFS_TRY(child fetcher, start_helper("nerofs-fetcher", false));
+        NEROFS_TRY(child checker, start_helper("nerofs-checker", false));
         result<fetch::image_info> info = fail(error_kind::cancelled, "");
-        if (fetch::send_check(fetcher.channel, request, image))
-            info = fetch::receive_info(fetcher.channel, os::in_time(fetcher_time));
+        if (fetch::send_check(checker.channel, request, image))
+            info = fetch::receive_info(checker.channel, os::in_time(checker_time));
         const bool answered =
             info || (info.error().kind != error_kind::cancelled && info.error().kind != error_kind::timeout);
-        const std::string how = end(fetcher, answered ? 0ms : exit_time);
+        const std::string how = end(checker, answered ? 0ms : exit_time);
         if (answered) return info;
-        last = make_error(error_kind::permanent, "the fetcher (nerofs-fetcher) " + how + " while it checked the image",
+        last = make_error(error_kind::permanent, "the checker (nerofs-checker) " + how + " while it checked the image",
                           EIO)
                    .with_hint("see /run/nerofs/log");
     }

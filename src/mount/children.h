@@ -17,7 +17,7 @@ struct child {
     os::channel channel;  // our end
 };
 
-// The directory of nerofs-keeper, nerofs-server and nerofs-fetcher: beside this program (a build tree), else the
+// The directory of nerofs-keeper, nerofs-server, nerofs-checker and nerofs-fetcher: beside this program (a build tree), else the
 // installed one.
 std::string helper_directory();
 
@@ -27,7 +27,7 @@ result<child> start_helper(const std::string& name, bool lockable_memory);
 // A server that has read its set-up and serves. Starts up to three; the error tells how they ended.
 result<child> start_server(const serve::server_setup& setup);
 
-// Has the image checked by a fetcher, which is gone afterwards; one that dies is started again, at most twice.
+// Has the image checked by a checker, which is gone afterwards; one that dies is started again, at most twice.
 result<fetch::image_info> check_image(fd_ref image, const fetch::check_request& request);
 
 }  // namespace nerofs::mount

@@ -29,14 +29,13 @@ unique_fd duplicate(fd_ref fd) {
     return fd ? unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)) : unique_fd();
 }
 
-// A quarter of the file system, which is shared with others.
-std::uint64_t default_budget(const std::string& directory) {
+}  // namespace
+
+std::uint64_t default_cache_budget(const std::string& directory) {
     struct statvfs found {};
     if (::statvfs(directory.c_str(), &found) != 0) return 0;
     return found.f_frsize * found.f_blocks / 4;
 }
-
-}  // namespace
 
 remote_image::~remote_image() {
     if (fetcher_.process) {
@@ -118,7 +117,7 @@ status remote_image::open_cache() {
         auto opened = [&]() -> result<cache::held_blob> {
             NEROFS_TRY(cache::store s, cache::store::open(options));
             if (options.budget_bytes == 0) {
-                options.budget_bytes = default_budget(options.directory);
+                options.budget_bytes = default_cache_budget(options.directory);
                 NEROFS_TRY(s, cache::store::open(options));
             }
             store_.emplace(std::move(s));

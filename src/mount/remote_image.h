@@ -17,6 +17,9 @@
 
 namespace nerofs::mount {
 
+// What a cache in that directory may take where nobody said it: a quarter of its file system, which others use, too.
+std::uint64_t default_cache_budget(const std::string& directory);
+
 // Everything blocks, at most as long as it says; one thread.
 class remote_image {
   public:

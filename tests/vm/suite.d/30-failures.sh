@@ -155,8 +155,8 @@ add 'failure: no nbd module' no_module
 add 'failure: bad sources and mount points' bad_source
 # Before the connect the method makes no difference, nor does the kernel.
 for point in start check answer; do
-    add --kernel 6.12 "failure: fetcher dies at $point" child_dies netlink fetcher.$point kill \
-        'the fetcher (nerofs-fetcher) was killed by signal 9 (Killed) while it checked the image'
+    add --kernel 6.12 "failure: checker dies at $point" child_dies netlink checker.$point kill \
+        'the checker (nerofs-checker) was killed by signal 9 (Killed) while it checked the image'
 done
 for point in start setup ready; do
     add --kernel 6.12 "failure: server dies at $point" child_dies netlink server.$point kill \
