@@ -54,16 +54,17 @@ class progress {
     bool terminal_;
 };
 
-// Looks at the statistics until everything is there. An error when nothing moves for long.
+// Looks at the statistics until everything is there, and checked if it `has_digest`. An error when nothing moves for
+// long.
 template <class Ask>
-status wait_for_all(const std::string& name, const environment& env, Ask&& ask) {
+status wait_for_all(const std::string& name, bool has_digest, const environment& env, Ask&& ask) {
     progress bar(env);
     std::uint64_t last = 0;
     auto moved = std::chrono::steady_clock::now();
     for (;;) {
         NEROFS_TRY(const fetch::fetch_statistics s, ask());
         const bool all = s.present_bytes == s.total_bytes && s.total_bytes > 0;
-        if (all) {
+        if (all && (s.verified || !has_digest)) {
             bar.finish(name, s);
             return {};
         }
@@ -87,12 +88,13 @@ status fetch_mounted(const mount::inventory_entry& entry, const environment& env
         return ctl::receive_answer(keeper, answer, os::in_time(answer_time));
     };
     NEROFS_TRY(const os::packet begun, ask(ctl::message::fetch_all, ctl::message::done));
-    return wait_for_all(entry.status.source, env, [&]() -> result<fetch::fetch_statistics> {
-        NEROFS_TRY(const os::packet packet, ask(ctl::message::status, ctl::message::status_answer));
-        wire_reader body = ctl::body_of(packet);
-        NEROFS_TRY(const ctl::mount_status now, ctl::decode_status(body));
-        return now.fetched;
-    });
+    return wait_for_all(entry.status.source, !entry.status.resolved.empty(), env,
+                        [&]() -> result<fetch::fetch_statistics> {
+                            NEROFS_TRY(const os::packet packet, ask(ctl::message::status, ctl::message::status_answer));
+                            wire_reader body = ctl::body_of(packet);
+                            NEROFS_TRY(const ctl::mount_status now, ctl::decode_status(body));
+                            return now.fetched;
+                        });
 }
 
 status fetch_source(const cli::nerofs_fetch& command, const environment& env) {
@@ -106,17 +108,18 @@ status fetch_source(const cli::nerofs_fetch& command, const environment& env) {
                mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
     if (!image.note().empty()) return fail(error_kind::permanent, image.note());
     NEROFS_CHECK(image.fetch_all());
-    const status done = wait_for_all(wish.shown, env, [&]() -> result<fetch::fetch_statistics> {
-        if (os::wait_readable(image.fetcher_ended(), os::in_time(0ms))) {
-            std::chrono::milliseconds pause{0};
-            (void)image.bury_fetcher(pause);
-            ::usleep(static_cast<useconds_t>(pause.count() * 1000));
-            NEROFS_CHECK(image.restart_fetcher());
-            NEROFS_CHECK(image.fetch_all());
-        }
-        image.keep_to_budget();
-        return image.statistics();
-    });
+    const status done =
+        wait_for_all(wish.shown, !image.identity().digest.empty(), env, [&]() -> result<fetch::fetch_statistics> {
+            if (os::wait_readable(image.fetcher_ended(), os::in_time(0ms))) {
+                std::chrono::milliseconds pause{0};
+                (void)image.bury_fetcher(pause);
+                ::usleep(static_cast<useconds_t>(pause.count() * 1000));
+                NEROFS_CHECK(image.restart_fetcher());
+                NEROFS_CHECK(image.fetch_all());
+            }
+            image.keep_to_budget();
+            return image.statistics();
+        });
     image.close();
     return done;
 }

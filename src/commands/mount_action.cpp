@@ -148,7 +148,9 @@ class mounting {
             case cli::transport::nbd:
                 if (command_.options.loop)
                     return fail(error_kind::usage, "-o loop and -t erofs.nbd exclude each other");
-                return by_nbd();
+                return by_keeper(ctl::transport_choice::nbd);
+            case cli::transport::fuse:
+                return by_keeper(ctl::transport_choice::fuse);
             default:
                 return not_that_way();
         }
@@ -157,8 +159,11 @@ class mounting {
     status mount_remote() {
         switch (command_.via) {
             case cli::transport::automatic:
+                return by_keeper(ctl::transport_choice::automatic);
             case cli::transport::nbd:
-                return by_nbd();
+                return by_keeper(ctl::transport_choice::nbd);
+            case cli::transport::fuse:
+                return by_keeper(ctl::transport_choice::fuse);
             case cli::transport::local:
                 return fail(error_kind::usage, "-t erofs.local is for images on this machine");
             default:
@@ -200,7 +205,7 @@ class mounting {
         return {};
     }
 
-    status by_nbd() {
+    status by_keeper(ctl::transport_choice via) {
         if (command_.fake) return only_check();
         ctl::attach_request request;
         request.id = mount::new_id();
@@ -212,6 +217,7 @@ class mounting {
         request.target = std::filesystem::absolute(command_.target).lexically_normal().string();
         request.fs_offset = image_.fs_offset;
         request.extra_devices = image_.extra_devices;
+        request.via = via;
         request.nbd = settings_of(command_.options.nbd);
         // A read may wait for its source without being given up by the kernel meanwhile.
         if (is_remote() && !command_.options.nbd.timeout)
@@ -241,12 +247,26 @@ class mounting {
     status attach_and_mount(const ctl::attach_request& request) {
         NEROFS_TRY(mount::attachment device, mount::attachment::start(request, source_.file));
         fault::point("front.attached");
+        mount::opened_source file;
+        if (device.by_file()) {
+            NEROFS_TRY(file.file, device.open_file());
+            file.path = shown();
+            file.by_fuse = true;
+        }
         const held_interrupts held;
         status done = enter_namespace(command_.mount_namespace);
-        if (done)
-            done = mount::mount_erofs(device.device().device,
-                                      {command_.target, command_.options.flags, image_.data_without_offset},
-                                      device.device().needs);
+        std::string how = device.device().transport + ", " + device.device().device;
+        if (done) {
+            const mount::mount_request what{command_.target, command_.options.flags, image_.data_without_offset};
+            if (file.file) {
+                const auto mounted = mount::mount_local(file, what, command_.options.loop, device.device().needs);
+                done = mounted ? status() : fail(mounted.error());
+                how = "fuse, " + mounted.value_or("");
+                file.file.reset();
+            } else {
+                done = mount::mount_erofs(device.device().device, what, device.device().needs);
+            }
+        }
         if (!done) {
             NEROFS_CHECK(device.undo());
             return done;

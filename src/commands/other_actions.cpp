@@ -2,6 +2,8 @@
 #include <sched.h>
 #include <sys/mount.h>
 
+#include <filesystem>
+
 #include "commands/actions.h"
 #include "commands/remote_request.h"
 #include "mount/front.h"
@@ -16,6 +18,20 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto disconnect_time = 15s;
+
+std::string absolute(const std::string& path) {
+    std::string text = std::filesystem::absolute(path).lexically_normal().string();
+    if (text.size() > 1 && text.back() == '/') text.pop_back();
+    return text;
+}
+
+status disconnect_by_keeper(const std::string& control_path) {
+    NEROFS_TRY(const os::channel keeper, mount::connect_keeper(control_path));
+    NEROFS_CHECK(ctl::send_simple(keeper, ctl::message::disconnect));
+    NEROFS_TRY(const os::packet done, ctl::receive_answer(keeper, ctl::message::done, os::in_time(disconnect_time)));
+    (void)keeper.receive(os::in_time(disconnect_time));
+    return {};
+}
 
 }  // namespace
 
@@ -34,6 +50,13 @@ status do_unmount(const std::string& target, int flags, const std::string& mount
 
 status do_reattach(const std::string& device, const environment& env) {
     const auto run = [&]() -> status {
+        if (const auto known = mount::fuse_record_at(env.directory, absolute(device))) {
+            ctl::reattach_request request{env.directory.record_path(known->id), -1, {}};
+            NEROFS_TRY(request.secrets, find_secrets_again(*known));
+            NEROFS_TRY(const ctl::attach_answer answer, mount::reattach(request));
+            std::fprintf(env.out, "%s is served again: %s\n", known->target.c_str(), answer.note.c_str());
+            return {};
+        }
         NEROFS_TRY(const int index, mount::nbd_index_of(device));
         const mount::nbd_state state = mount::nbd_state_of(index);
         if (!state.exists) return fail(error_kind::not_found, "there is no such device", ENODEV);
@@ -59,9 +82,10 @@ status do_reattach_all(const environment& env) {
         if (entry.kept_by != mount::caretaker::nobody && entry.kept_by != mount::caretaker::server_only) continue;
         const auto r = env.directory.load(env.directory.record_path(entry.status.id));
         const auto index = r ? mount::nbd_with_backend(r->backend) : std::nullopt;
-        if (!index) continue;  // its device is gone: the next attach removes the record
+        const bool by_fuse = r && r->transport == "fuse" && entry.kept_by == mount::caretaker::server_only;
+        if (!index && !by_fuse) continue;  // its device is gone: the next attach removes the record
         ++found;
-        if (const status done = do_reattach("/dev/nbd" + std::to_string(*index), env); !done) {
+        if (const status done = do_reattach(by_fuse ? r->target : "/dev/nbd" + std::to_string(*index), env); !done) {
             report(env, "nerofs", done.error());
             ++failed;
         }
@@ -73,19 +97,15 @@ status do_reattach_all(const environment& env) {
 
 status do_disconnect(const std::string& device, const environment& env) {
     const auto run = [&]() -> status {
+        if (const auto known = mount::fuse_record_at(env.directory, absolute(device)))
+            return disconnect_by_keeper(env.directory.control_path(known->id));
         NEROFS_TRY(const int index, mount::nbd_index_of(device));
         const mount::nbd_state state = mount::nbd_state_of(index);
         if (!state.exists) return fail(error_kind::not_found, "there is no such device", ENODEV);
         if (!state.connected) return fail(error_kind::usage, "it is not connected", ENOTCONN);
         // Its keeper does it best, and is the only one who can where netlink can't be used.
         const auto control = mount::control_path_of(env.directory, index);
-        if (auto keeper = control ? mount::connect_keeper(*control) : fail(control.error())) {
-            NEROFS_CHECK(ctl::send_simple(*keeper, ctl::message::disconnect));
-            NEROFS_TRY(const os::packet done,
-                       ctl::receive_answer(*keeper, ctl::message::done, os::in_time(disconnect_time)));
-            (void)keeper->receive(os::in_time(disconnect_time));
-            return {};
-        }
+        if (control && mount::connect_keeper(*control)) return disconnect_by_keeper(*control);
         NEROFS_CHECK(mount::disconnect_by_netlink(index));
         // Nobody is left to remove its record, and a mount may hold the device for long.
         const auto path = mount::record_of_device(env.directory, index);

@@ -41,8 +41,8 @@ struct get_fields {
 template <class Fields, class Message>
 requires std::is_same_v<std::remove_const_t<Message>, attach_request>
 void walk(Fields f, Message& m) {
-    f& m.id& m.source& m.path& m.target& m.fs_offset& m.extra_devices& m.nbd.method& m.nbd.connections& m.nbd.timeout& m
-        .nbd.dead_timeout& m.remote& m.secrets& m.cache.none& m.cache.directory& m.cache.bytes;
+    f& m.id& m.source& m.path& m.target& m.fs_offset& m.extra_devices& m.via& m.nbd.method& m.nbd.connections& m.nbd
+        .timeout& m.nbd.dead_timeout& m.remote& m.secrets& m.cache.none& m.cache.directory& m.cache.bytes;
 }
 
 template <class Fields, class Message>

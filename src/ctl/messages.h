@@ -33,6 +33,8 @@ enum class message : std::uint8_t {
 
 enum class attach_method : std::uint8_t { automatic, netlink, ioctl };
 
+enum class transport_choice : std::uint8_t { automatic, nbd, fuse };
+
 struct nbd_settings {
     attach_method method = attach_method::automatic;
     std::uint32_t connections = 0;  // 0: as many as there are CPUs, at most 8
@@ -55,6 +57,7 @@ struct attach_request {
     std::string target;           // mount point, for people
     std::uint64_t fs_offset = 0;  // where the file system begins in the image
     bool extra_devices = false;   // mounted with device=
+    transport_choice via = transport_choice::nbd;
     nbd_settings nbd;
     fetch::remote_source remote;  // of kind none: the image is a file, whose descriptor comes with the request
     fetch::remote_secrets secrets;
@@ -67,9 +70,10 @@ struct reattach_request {
     fetch::remote_secrets secrets;  // found again, for a remote image
 };
 
+// With FUSE the packet carries a mount of the file system (os/fuse_mount.h), and there is no device.
 struct attach_answer {
     std::string device;     // path
-    std::string transport;  // "nbd (netlink)", "nbd (ioctl)"
+    std::string transport;  // "nbd (netlink)", "nbd (ioctl)", "fuse"
     std::string note;       // one line the user should read, or empty
     std::string needs;      // what the image needs of the kernel, for the case that the mount fails
 };

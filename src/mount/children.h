@@ -17,8 +17,8 @@ struct child {
     os::channel channel;  // our end
 };
 
-// The directory of nerofs-keeper, nerofs-server, nerofs-checker and nerofs-fetcher: beside this program (a build tree), else the
-// installed one.
+// The directory of nerofs-keeper, nerofs-server, nerofs-checker and nerofs-fetcher: beside this program (a build tree),
+// else the installed one.
 std::string helper_directory();
 
 // Starts a helper as the unprivileged user, its channel as descriptor 3.

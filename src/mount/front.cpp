@@ -8,6 +8,7 @@
 
 #include "mount/children.h"
 #include "os/files.h"
+#include "os/fuse_mount.h"
 #include "os/process.h"
 
 namespace nerofs::mount {
@@ -17,6 +18,7 @@ using namespace std::chrono_literals;
 
 // Longer than all that a keeper may wait for in turn: three fetchers, modprobe, three servers, the kernel.
 constexpr auto attach_time = 240s;
+constexpr auto open_time = 30s;  // for a server to answer the first requests of FUSE
 constexpr auto done_time = 30s;
 constexpr auto exit_time = 2s;  // of a keeper that has nothing left to do
 
@@ -48,18 +50,27 @@ error death_of(os::process& keeper, const std::string& when) {
         .with_hint("see /run/nerofs/log");
 }
 
-result<ctl::attach_answer> ask(started_keeper& keeper, const status& sent, std::chrono::seconds for_source = 0s) {
+struct answered {
+    ctl::attach_answer answer;
+    unique_fd fuse_mount;
+};
+
+result<answered> ask(started_keeper& keeper, const status& sent, std::chrono::seconds for_source = 0s) {
     // What can't be sent isn't the story: a keeper that hung up may have said why before.
     if (!sent && sent.error().kind != error_kind::cancelled) return fail(sent.error());
-    const auto packet = keeper.channel.receive(os::in_time(attach_time + for_source));
+    auto packet = keeper.channel.receive(os::in_time(attach_time + for_source));
     if (!packet) {
         if (packet.error().kind != error_kind::cancelled) return fail(packet.error());
         return fail(death_of(keeper.process, "before the device was ready"));
     }
     wire_reader body(packet->bytes);
     switch (body.get<ctl::message>()) {
-        case ctl::message::attach_answer:
-            return ctl::decode_attach_answer(body);
+        case ctl::message::attach_answer: {
+            answered a;
+            NEROFS_TRY(a.answer, ctl::decode_attach_answer(body));
+            if (!packet->fds.empty()) a.fuse_mount = std::move(packet->fds.front());
+            return a;
+        }
         case ctl::message::failed:
             // It has undone everything and is ending: when we report, nothing of it is left.
             if (os::wait_readable(keeper.process.pidfd(), os::in_time(exit_time))) keeper.process.reap();
@@ -88,8 +99,16 @@ result<attachment> attachment::start(const ctl::attach_request& request, fd_ref 
     const os::packet packet = ctl::encode(request);
     const status sent = keeper.channel.send(packet.bytes, std::span(&image, image ? 1 : 0));
     // Three fetchers, each of which may wait for the source twice.
-    NEROFS_TRY(ctl::attach_answer answer, ask(keeper, sent, image ? 0s : 6 * request.remote.timeout));
-    return attachment(std::move(keeper.process), std::move(keeper.channel), std::move(answer));
+    NEROFS_TRY(answered got, ask(keeper, sent, image ? 0s : 6 * request.remote.timeout));
+    return attachment(std::move(keeper.process), std::move(keeper.channel), std::move(got.answer),
+                      std::move(got.fuse_mount));
+}
+
+result<unique_fd> attachment::open_file() {
+    // Without its front the keeper ends everything, and so this open.
+    auto file = os::open_served(fuse_mount_, "image", os::in_time(open_time), [this] { keeper_.close(); });
+    fuse_mount_.reset();
+    return file;
 }
 
 status attachment::mounted(const std::string& mount_point) {
@@ -121,7 +140,8 @@ status attachment::undo() {
 
 result<ctl::attach_answer> reattach(const ctl::reattach_request& request) {
     NEROFS_TRY(started_keeper keeper, start_keeper());
-    return ask(keeper, ctl::send(keeper.channel, ctl::encode(request)));
+    NEROFS_TRY(answered got, ask(keeper, ctl::send(keeper.channel, ctl::encode(request))));
+    return std::move(got.answer);
 }
 
 }  // namespace nerofs::mount

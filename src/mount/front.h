@@ -16,6 +16,7 @@ struct opened_source {
     unique_fd file;
     std::string path;  // absolute, symbolic links resolved
     bool block_device = false;
+    bool by_fuse = false;  // `path` is of the image that it holds, and mount(2) takes the descriptor
 };
 // Never waits for a writer of a fifo. Kind usage if it is neither a regular file nor a block device.
 result<opened_source> open_source(const std::string& path);
@@ -30,6 +31,11 @@ class attachment {
 
     const ctl::attach_answer& device() const { return answer_; }
 
+    // The transport is FUSE: there is no device but a file to be mounted, which open_file() opens. Blocks until the
+    // server has answered; when that takes too long, everything is ended, and the error is of kind timeout.
+    bool by_file() const { return static_cast<bool>(fuse_mount_); }
+    result<unique_fd> open_file();
+
     // The device is mounted there: from now on it lives as long as the mount. An error, when the keeper has died, says
     // so; the caller unmounts.
     status mounted(const std::string& mount_point);
@@ -38,12 +44,16 @@ class attachment {
     status undo();
 
   private:
-    attachment(os::process process, os::channel keeper, ctl::attach_answer answer)
-        : process_(std::move(process)), keeper_(std::move(keeper)), answer_(std::move(answer)) {}
+    attachment(os::process process, os::channel keeper, ctl::attach_answer answer, unique_fd fuse_mount)
+        : process_(std::move(process)),
+          keeper_(std::move(keeper)),
+          answer_(std::move(answer)),
+          fuse_mount_(std::move(fuse_mount)) {}
 
     os::process process_;
     os::channel keeper_;
     ctl::attach_answer answer_;
+    unique_fd fuse_mount_;
 };
 
 // Starts a keeper that goes on with a device of an earlier one.

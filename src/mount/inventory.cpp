@@ -95,7 +95,9 @@ std::vector<inventory_entry> take_inventory(const run_directory& directory) {
         if (m.type != "erofs") continue;
         const std::string device = "/dev/" + block_name_of(m);
         const auto ours = std::find_if(entries.begin(), entries.end(), [&](const inventory_entry& e) {
-            return e.kept_by != caretaker::kernel && e.status.device == device;
+            if (e.kept_by == caretaker::kernel) return false;
+            if (e.status.transport == "fuse") return e.status.target == m.mount_point;
+            return e.status.device == device;
         });
         if (ours != entries.end()) {
             ours->mount_points.push_back(m.mount_point);
@@ -105,6 +107,14 @@ std::vector<inventory_entry> take_inventory(const run_directory& directory) {
         }
     }
     return entries;
+}
+
+result<record> fuse_record_at(const run_directory& directory, const std::string& mount_point) {
+    for (const std::string& id : directory.ids()) {
+        auto r = directory.load(directory.record_path(id));
+        if (r && r->transport == "fuse" && (r->target == mount_point || r->id == mount_point)) return r;
+    }
+    return fail(error_kind::not_found, "'" + mount_point + "' is no mount of nerofs by FUSE", ENOENT);
 }
 
 result<std::string> record_of_device(const run_directory& directory, int nbd_index) {

@@ -33,6 +33,9 @@ result<os::channel> connect_keeper(const std::string& control_path);
 // The path of the record that a device was attached with, by its backend identifier or by our records. Kind not_found.
 result<std::string> record_of_device(const run_directory& directory, int nbd_index);
 
+// The record of an image that was mounted there by FUSE; kind not_found if there is none.
+result<record> fuse_record_at(const run_directory& directory, const std::string& mount_point);
+
 // The nbd device behind a mount, if it is one.
 std::optional<int> nbd_index_of_mount(const os::mount_entry& mount);
 

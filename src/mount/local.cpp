@@ -35,6 +35,8 @@ result<loop_device> attach_loop(const opened_source& source) {
         config.fd = static_cast<std::uint32_t>(source.file.get());
         // Autoclear: the device frees itself at the unmount; until the mount our descriptor holds it.
         config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+        // Its pages needn't be kept twice; a disk's file system may not be able to.
+        if (source.by_fuse) config.info.lo_flags |= LO_FLAGS_DIRECT_IO;
         const std::size_t size = std::min(source.path.size(), sizeof config.info.lo_file_name - 1);
         std::memcpy(config.info.lo_file_name, source.path.data(), size);
         if (::ioctl(loop.fd.get(), LOOP_CONFIGURE, &config) == 0) return loop;
@@ -73,7 +75,8 @@ result<std::string> mount_local(const opened_source& source, const mount_request
         return std::string("block device");
     }
     if (!force_loop) {
-        const auto mounted = mount_erofs(source.path, request, needs);
+        const std::string file = source.by_fuse ? "/proc/self/fd/" + std::to_string(source.file.get()) : source.path;
+        const auto mounted = mount_erofs(file, request, needs);
         if (mounted) return std::string("file-backed");
         // ENOTBLK: a kernel that mounts block devices only. All other errors would be a loop device's, too.
         if (mounted.error().code != ENOTBLK) return fail(mounted.error());

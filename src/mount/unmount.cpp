@@ -73,7 +73,10 @@ status unmount(const run_directory& directory, const std::string& target, int fl
     NEROFS_TRY(const os::mount_entry mount, find_mount(target));
     // Asked before the unmount: afterwards the device may have forgotten whose it was.
     const auto index = nbd_index_of_mount(mount);
-    const auto control = index ? control_path_of(directory, *index) : fail(error_kind::not_found, "");
+    auto control = index ? control_path_of(directory, *index) : fail(error_kind::not_found, "");
+    if (!index) {
+        if (const auto r = fuse_record_at(directory, mount.mount_point)) control = directory.control_path(r->id);
+    }
     if (auto status = os::unmount(mount.mount_point, flags); !status) {
         error e = std::move(status).error();
         if (e.code == EBUSY) e.hint = "something still uses it ('fuser -vm' tells); -l unmounts it when that ends";

@@ -33,6 +33,8 @@ constexpr auto request_time = 30s;  // for the front to say what it wants
 constexpr auto control_time = 1s;   // for a caller at the control socket to ask its question
 constexpr auto ping_time = 2s;      // a server that lives answers at once
 constexpr auto fetcher_look_time = 10s;
+constexpr auto server_look_time = 10s;
+constexpr auto settle_time = 2s;  // for a FUSE file system that was unmounted to end
 constexpr auto proof_look_time = 50ms;
 constexpr unsigned looks_until_stuck = 4;
 constexpr auto most_delay = 2000ms;             // between restarts, and between replacements of a connection
@@ -46,8 +48,8 @@ void read_by_each_queue(const std::string& path, int index, std::uint64_t bytes)
     const std::unique_ptr<std::byte, void (*)(void*)> buffer(static_cast<std::byte*>(std::aligned_alloc(4096, 65536)),
                                                              &std::free);
     for (unsigned queue = 0; queue < serve::max_connections; ++queue) {
-        const auto list = os::read_attribute("/sys/block/nbd" + std::to_string(index) + "/mq/" +
-                                             std::to_string(queue) + "/cpu_list");
+        const auto list =
+            os::read_attribute("/sys/block/nbd" + std::to_string(index) + "/mq/" + std::to_string(queue) + "/cpu_list");
         if (!list) break;
         cpu_set_t processor;
         CPU_ZERO(&processor);
@@ -91,7 +93,7 @@ void keeper::run() {
         return;
     }
     log::set_name("nerofs-keeper[" + device_->name() + "]");
-    if (attaching_)
+    if (attaching_ && !by_fuse())
         prove_connections();
     else
         announce();
@@ -101,11 +103,13 @@ void keeper::run() {
 
 // The front may have the device.
 void keeper::announce() {
-    log::info("'" + (record_.path.empty() ? record_.source : record_.path) + "' is attached to " + device_->path() +
+    log::info("'" + (record_.path.empty() ? record_.source : record_.path) + "' is attached to " + device_->name() +
               " by " + device_->transport() + (note_.empty() ? "" : "; " + note_));
-    if (!ctl::send(front_, ctl::encode(ctl::attach_answer{device_->path(), device_->transport(), note_, needs_})) ||
-        !loop_.add(front_.fd(), [this] { on_front(); }))
-        front_left();
+    os::packet answer = ctl::encode(ctl::attach_answer{device_->path(), device_->transport(), note_, needs_});
+    if (fuse_mount_) answer.fds.push_back(std::move(fuse_mount_));
+    const status told = ctl::send(front_, answer);
+    answer.fds.clear();  // the front is the only user of the file system
+    if (!told || !loop_.add(front_.fd(), [this] { on_front(); })) front_left();
     fault::point("keeper.attached");
 }
 
@@ -118,6 +122,7 @@ status keeper::watch_everything() {
     NEROFS_CHECK(loop_.add(control_, [this] { on_control(); }));
     NEROFS_CHECK(loop_.add(server_.channel.fd(), [this] { on_server_message(); }));
     NEROFS_CHECK(loop_.add(server_.process.pidfd(), [this] { on_server_death(); }));
+    if (by_fuse()) look_after_server();
     if (remote_) {
         NEROFS_CHECK(watch_fetcher());
         look_after_fetcher();
@@ -130,6 +135,7 @@ status keeper::watch_everything() {
 // The server reports the end of a connection. One that hangs doesn't: the kernel's timer ends its connections one by
 // one, which is seen here, too.
 status keeper::watch_hangup(const connection& c) {
+    if (by_fuse()) return {};
     return loop_.add_hangup(c.socket, [this] { check_server_lives(); });
 }
 
@@ -144,21 +150,28 @@ void keeper::undo() {
         if (control_) ::unlink(directory_.control_path(record_.id).c_str());
         return;
     }
+    ending_ = true;
     if (device_) (void)device_->disconnect();
     end_serving();
     if (!record_.id.empty()) directory_.erase(record_.id);
 }
 
 void keeper::end_serving() {
-    for (connection& c : connections_)
-        if (c.socket) ::shutdown(c.socket.get(), SHUT_RDWR);
+    for (connection& c : connections_) {
+        if (by_fuse())
+            c.socket.reset();
+        else if (c.socket)
+            ::shutdown(c.socket.get(), SHUT_RDWR);
+    }
+    fuse_mount_.reset();
     device_.reset();  // ioctl: waits for DO_IT, which ends with its sockets
     if (server_.process) {
         loop_.remove(server_.process.pidfd());
         server_.process.kill(SIGKILL);
         server_.process.reap();
+        server_ = {};
     }
-    if (!remote_) return;
+    if (!remote_ || !ending_) return;
     loop_.remove(remote_.fetcher_ended());
     loop_.remove(remote_.fetcher_messages());
     remote_.close();
@@ -219,6 +232,7 @@ void keeper::front_left() {
     }
     if (mounted_ || ending_) return;
     mounted_ = true;
+    if (by_fuse()) return;  // ended by its last user, whoever that is
     // With autoclear the question is the answer: unmounted, its close is the last one and ends the device.
     const bool autoclear = !device_->ended_event() && device_->enable_autoclear();
     find_out_whether_mounted([this, autoclear](bool is_mounted) {
@@ -311,7 +325,7 @@ result<serve::server_setup> keeper::setup_now() {
     setup.journal = duplicate(journal_fd_);
     setup.control = duplicate(control_);
     for (const unique_fd& file : files_) setup.files.push_back(duplicate(file));
-    for (const connection& c : connections_) setup.sockets.push_back(duplicate(c.socket));
+    for (const connection& c : connections_) (by_fuse() ? setup.fuse : setup.sockets).push_back(duplicate(c.socket));
     if (remote_) {
         NEROFS_TRY(serve::server_setup::blob blob, remote_.blob());
         setup.blobs.push_back(std::move(blob));
@@ -367,7 +381,7 @@ void keeper::on_server_death() {
     restart_delay_ = !quick ? 0ms : next_delay(restart_delay_, progressed ? most_delay / 20 : most_delay);
     if (fruitless_deaths_ > most_fruitless_deaths) {
         log::error("the server " + how + ", for the " + std::to_string(fruitless_deaths_) +
-                   "th time without an answer: giving up; readers of " + device_->path() + " get EIO");
+                   "th time without an answer: giving up; readers of " + device_->name() + " get EIO");
         (void)device_->disconnect();
         finish("its server can't be kept running");
         return;
@@ -462,6 +476,14 @@ std::uint64_t keeper::replies() const {
 void keeper::on_connection_ended(std::uint32_t index, serve::connection_end how) {
     connections_[index].ended = how;
     if (ending_) return;
+    if (by_fuse()) {
+        if (how != serve::connection_end::disconnect)
+            log::error("the FUSE file system can't be served any more; its readers get errors");
+        else if (std::any_of(connections_.begin(), connections_.end(), [](const connection& c) { return !c.ended; }))
+            return;
+        finish("unmounted");
+        return;
+    }
     if (how == serve::connection_end::disconnect) {
         // The kernel says goodbye on every socket when the device is disconnected; one is enough.
         for (connection& c : connections_) ::shutdown(c.socket.get(), SHUT_RDWR);
@@ -513,6 +535,13 @@ void keeper::check_server_lives() {
     });
 }
 
+// Where no timer of the kernel's tells of a server that hangs, it is asked now and then.
+void keeper::look_after_server() {
+    if (ending_) return;
+    check_server_lives();
+    loop_.at(os::in_time(server_look_time), [this] { look_after_server(); });
+}
+
 // ---- the control socket ----
 
 void keeper::on_control() {
@@ -545,6 +574,15 @@ void keeper::answer(os::channel caller) {
             (void)ctl::send_simple(caller, ctl::message::done);
             break;
         case ctl::message::settle: {
+            if (by_fuse()) {
+                // Its end is told by the server, soon after the unmount. Nobody else has it if it doesn't come.
+                settling_.push_back(std::move(caller));
+                loop_.at(os::in_time(settle_time), [this] {
+                    for (const os::channel& c : settling_) (void)ctl::send_settled(c, ctl::settled::in_use);
+                    settling_.clear();
+                });
+                break;
+            }
             if (unmount_watch_) on_unmounted();
             const bool going = ending_ || !device_->connected();
             (void)ctl::send_settled(caller, going ? ctl::settled::ending : ctl::settled::in_use);
@@ -618,10 +656,15 @@ void keeper::on_unmounted() {
 void keeper::finish(const std::string& why) {
     if (ending_) return;
     ending_ = true;
-    log::info(device_->path() + " ends: " + why);
+    log::info(device_->name() + " ends: " + why);
     end_serving();
     directory_.erase(record_.id);
     ::unlink(record_.backend.c_str());  // the peer's, where it was one
+    for (os::channel& c : settling_) {
+        (void)ctl::send_settled(c, ctl::settled::ending);
+        (void)c.release().release();  // held until this process is gone
+    }
+    settling_.clear();
     loop_.stop();
 }
 

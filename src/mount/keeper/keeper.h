@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "ctl/messages.h"
 #include "mount/children.h"
+#include "mount/keeper/fuse_device.h"
 #include "mount/keeper/nbd_device.h"
 #include "mount/record.h"
 #include "mount/remote_image.h"
@@ -38,8 +39,11 @@ class keeper {
     status open_local(unique_fd image);
     status open_remote(const fetch::remote_secrets& secrets, const std::optional<fetch::remote_identity>& known);
     remote_image::request remote_request(const fetch::remote_secrets& secrets) const;
-    status prepare_serving(const fetch::image_info& info);
+    void take_facts(const fetch::image_info& info);
+    status make_journal();
     result<std::vector<unique_fd>> make_sockets();
+    status attach_by_nbd(const ctl::attach_request& request);
+    status attach_by_fuse();
     status connect_device(const ctl::nbd_settings& wanted, const std::vector<unique_fd>& kernel_ends);
     status watch_everything();
     void prove_connections();
@@ -64,6 +68,8 @@ class keeper {
     void on_connection_ended(std::uint32_t index, serve::connection_end how);
     void replace_connection(std::uint32_t index);
     void check_server_lives();
+    void look_after_server();
+    bool by_fuse() const { return record_.transport == "fuse"; }
     void on_control();
     void answer(os::channel caller);
     void watch_root(const std::string& path);
@@ -95,7 +101,7 @@ class keeper {
     os::mapping journal_memory_;
 
     struct connection {
-        unique_fd socket;  // our end; the server has a duplicate
+        unique_fd socket;  // our end, or /dev/fuse; the server has a duplicate
         std::optional<serve::connection_end> ended;
         std::chrono::milliseconds delay{0};  // before the next replacement
         unsigned unread = 0;                 // looks in a row that found a reply the kernel hasn't read
@@ -121,7 +127,9 @@ class keeper {
     std::optional<os::event_loop::timer_id> proof_timer_;
 
     unique_fd unmount_watch_;  // inotify: the file system on the device was unmounted
-    std::unique_ptr<nbd_device> device_;
+    std::unique_ptr<attached_device> device_;
+    unique_fd fuse_mount_;               // for the front
+    std::vector<os::channel> settling_;  // callers who wait for the end of a FUSE file system
 };
 
 }  // namespace nerofs::mount

@@ -31,7 +31,7 @@ result<image_identity> identity_of(fd_ref image, const fetch::image_info& info) 
     return identity;
 }
 
-error is_served(const nbd_device& device) {
+error is_served(const attached_device& device) {
     return make_error(error_kind::usage, device.name() + " is being served; nothing was changed", EBUSY);
 }
 
@@ -62,18 +62,31 @@ status keeper::attach(const ctl::attach_request& request, unique_fd image) {
         NEROFS_CHECK(open_remote(request.secrets, std::nullopt));
     }
     fault::point("keeper.checked");
-    NEROFS_CHECK(ensure_nbd_module());
     NEROFS_TRY(control_, os::listen_at(directory_.control_path(record_.id)));
+    record_.attached_at = ::time(nullptr);
+    if (request.via == ctl::transport_choice::fuse) return attach_by_fuse();
+    status done = attach_by_nbd(request);
+    if (done || request.via == ctl::transport_choice::nbd || device_) return done;
+    const std::string why = done.error().text;
+    end_serving();
+    connections_.clear();
+    done = attach_by_fuse();
+    if (!done) return fail(make_error(error_kind::unsupported, why + "; and by FUSE: " + done.error().text));
+    if (!note_.empty()) note_ += "; ";
+    note_ += "by FUSE, as there is no nbd device (" + why + ")";
+    return {};
+}
 
+status keeper::attach_by_nbd(const ctl::attach_request& request) {
+    NEROFS_CHECK(ensure_nbd_module());
+    NEROFS_CHECK(make_journal());
     NEROFS_TRY(const std::vector<unique_fd> kernel_ends, make_sockets());
+    record_.transport = "nbd (netlink)";
     NEROFS_TRY(const serve::server_setup setup, setup_now());
     NEROFS_TRY(server_, start_server(setup));
     server_ready_ = true;
     server_started_ = std::chrono::steady_clock::now();
     fault::point("keeper.serving");
-
-    record_.transport = "nbd (netlink)";
-    record_.attached_at = ::time(nullptr);
     NEROFS_CHECK(directory_.store(record_));
     fault::point("keeper.recorded");
     NEROFS_CHECK(connect_device(request.nbd, kernel_ends));
@@ -82,6 +95,25 @@ status keeper::attach(const ctl::attach_request& request, unique_fd image) {
     record_.index = device_->index();
     NEROFS_CHECK(directory_.store(record_));
     tune_queue(device_->index());
+    return {};
+}
+
+status keeper::attach_by_fuse() {
+    NEROFS_TRY(os::fuse_superblock made, make_image_file_system(record_.connections));
+    record_.transport = "fuse";
+    record_.connections = static_cast<std::uint32_t>(made.devices.size());
+    NEROFS_CHECK(make_journal());
+    connections_.resize(made.devices.size());
+    for (std::size_t i = 0; i < connections_.size(); ++i) connections_[i].socket = std::move(made.devices[i]);
+    fuse_mount_ = std::move(made.mount);
+    NEROFS_TRY(const serve::server_setup setup, setup_now());
+    NEROFS_TRY(server_, start_server(setup));
+    server_ready_ = true;
+    server_started_ = std::chrono::steady_clock::now();
+    device_ = make_fuse_device();
+    fault::point("keeper.serving");
+    NEROFS_CHECK(directory_.store(record_));
+    fault::point("keeper.recorded");
     return {};
 }
 
@@ -94,7 +126,8 @@ status keeper::open_local(unique_fd image) {
     record_.identity = identity;
     pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset, false});
     files_.push_back(std::move(image));
-    return prepare_serving(info);
+    take_facts(info);
+    return {};
 }
 
 remote_image::request keeper::remote_request(const fetch::remote_secrets& secrets) const {
@@ -111,12 +144,16 @@ status keeper::open_remote(const fetch::remote_secrets& secrets, const std::opti
     record_.identity.uuid = info.uuid;
     note_ = remote_.note();
     pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset, true});
-    return prepare_serving(info);
+    take_facts(info);
+    return {};
 }
 
-status keeper::prepare_serving(const fetch::image_info& info) {
+void keeper::take_facts(const fetch::image_info& info) {
     record_.block_size = info.block_size;
     needs_ = fetch::needs_of(info);
+}
+
+status keeper::make_journal() {
     const std::size_t bytes = serve::journal_bytes(record_.connections);
     NEROFS_TRY(journal_fd_, os::make_memfd("nerofs-journal", bytes));
     NEROFS_TRY(journal_memory_, os::mapping::map(journal_fd_, bytes, true));
@@ -165,6 +202,20 @@ status keeper::reattach(const ctl::reattach_request& request) {
     NEROFS_TRY(record_, directory_.load(request.record));
     if (record_.transport == "nbd (ioctl)")
         return fail(error_kind::unsupported, "a device attached by ioctl ends with its keeper and can't be reattached");
+    if (by_fuse()) {
+        auto alive = os::connect_to(directory_.control_path(record_.id));
+        if (!alive)
+            return fail(make_error(error_kind::not_found, "its FUSE file system has ended with its server", ENOTCONN)
+                            .with_hint("unmount it, and mount it again"));
+        NEROFS_TRY(const os::packet hello, alive->receive(os::in_time(answer_time)));
+        wire_reader body(hello.bytes);
+        device_ = make_fuse_device();
+        if (body.get<serve::message>() != serve::message::hello || body.get<serve::role>() == serve::role::keeper)
+            return fail(is_served(*device_));
+        NEROFS_CHECK(adopt_server(std::move(*alive), request.secrets));
+        mounted_ = true;
+        return directory_.store(record_);
+    }
     const auto index = request.index >= 0 ? std::optional(request.index) : nbd_with_backend(record_.backend);
     if (!index || !nbd_state_of(*index).connected)
         return fail(error_kind::not_found, "the device isn't connected any more", ENODEV);
@@ -195,7 +246,8 @@ status keeper::adopt_server(os::channel server, const fetch::remote_secrets& sec
     NEROFS_TRY(os::packet packet, server.receive(os::in_time(answer_time)));
     NEROFS_TRY(os::process process, os::process::watch(packet.sender));
     NEROFS_TRY(serve::server_setup setup, serve::decode_setup(std::move(packet)));
-    if (setup.connections != setup.sockets.size() || !setup.journal || !setup.control)
+    std::vector<unique_fd>& links = by_fuse() ? setup.fuse : setup.sockets;
+    if (setup.connections != links.size() || !setup.journal || !setup.control)
         return fail(error_kind::corrupt, "the server handed over too little");
     const std::size_t bytes = serve::journal_bytes(setup.connections);
     NEROFS_TRY(const std::uint64_t size, os::file_size(setup.journal));
@@ -206,7 +258,7 @@ status keeper::adopt_server(os::channel server, const fetch::remote_secrets& sec
     files_ = std::move(setup.files);
     pieces_ = std::move(setup.pieces);
     connections_.resize(setup.connections);
-    for (std::size_t i = 0; i < connections_.size(); ++i) connections_[i].socket = std::move(setup.sockets[i]);
+    for (std::size_t i = 0; i < connections_.size(); ++i) connections_[i].socket = std::move(links[i]);
     server_ = child{std::move(process), std::move(server)};
     server_ready_ = true;
     if (!setup.blobs.empty()) {
@@ -226,6 +278,7 @@ status keeper::serve_again(const fetch::remote_secrets& secrets) {
     } else {
         NEROFS_CHECK(open_remote(secrets, record_.remote_identity));
     }
+    NEROFS_CHECK(make_journal());
     NEROFS_TRY(std::vector<unique_fd> kernel_ends, make_sockets());
     // Not before it is known that nobody listens there.
     server_started_ = std::chrono::steady_clock::now();

@@ -104,8 +104,8 @@ class ioctl_device final : public nbd_device {
 };
 
 // Tries one device. Kind retryable (EBUSY): somebody else took it first.
-result<std::unique_ptr<nbd_device>> connect_to(int index, const nbd_parameters& p,
-                                               const std::vector<unique_fd>& kernel_ends) {
+result<std::unique_ptr<attached_device>> connect_to(int index, const nbd_parameters& p,
+                                                    const std::vector<unique_fd>& kernel_ends) {
     NEROFS_TRY(unique_fd device, os::open_file("/dev/nbd" + std::to_string(index), O_RDWR));
     unique_fd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!ended) return fail_errno("eventfd");
@@ -130,8 +130,8 @@ result<std::unique_ptr<nbd_device>> connect_to(int index, const nbd_parameters& 
 
 }  // namespace
 
-result<std::unique_ptr<nbd_device>> connect_by_ioctl(const nbd_parameters& p,
-                                                     const std::vector<unique_fd>& kernel_ends) {
+result<std::unique_ptr<attached_device>> connect_by_ioctl(const nbd_parameters& p,
+                                                          const std::vector<unique_fd>& kernel_ends) {
     const std::vector<int> all = nbd_indexes();
     std::size_t in_use = 0;
     for (const int index : all) {

@@ -88,8 +88,8 @@ class netlink_device final : public nbd_device {
 
 }  // namespace
 
-result<std::unique_ptr<nbd_device>> connect_by_netlink(const nbd_parameters& p,
-                                                       const std::vector<unique_fd>& kernel_ends) {
+result<std::unique_ptr<attached_device>> connect_by_netlink(const nbd_parameters& p,
+                                                            const std::vector<unique_fd>& kernel_ends) {
     if (const int code = fault::point("netlink.open"); code != 0) return fail(errno_error(code, "netlink"));
     NEROFS_TRY(os::genetlink netlink, os::genetlink::open("nbd"));
     const std::vector<fd_ref> sockets(kernel_ends.begin(), kernel_ends.end());
@@ -112,7 +112,7 @@ result<std::unique_ptr<nbd_device>> connect_by_netlink(const nbd_parameters& p,
     return std::make_unique<netlink_device>(index, p.backend, std::move(netlink));
 }
 
-result<std::unique_ptr<nbd_device>> adopt_by_netlink(int index, const std::string& backend) {
+result<std::unique_ptr<attached_device>> adopt_by_netlink(int index, const std::string& backend) {
     NEROFS_TRY(os::genetlink netlink, os::genetlink::open("nbd"));
     return std::make_unique<netlink_device>(index, backend, std::move(netlink));
 }
