@@ -261,7 +261,7 @@ class mounting {
             if (file.file) {
                 const auto mounted = mount::mount_local(file, what, command_.options.loop, device.device().needs);
                 done = mounted ? status() : fail(mounted.error());
-                how = "fuse, " + mounted.value_or("");
+                if (mounted) how = "fuse, " + *mounted;
                 file.file.reset();
             } else {
                 done = mount::mount_erofs(device.device().device, what, device.device().needs);
@@ -280,8 +280,7 @@ class mounting {
         }
         held_interrupts::drop();
         if (!device.device().note.empty()) std::fprintf(env_.err, "nerofs: note: %s\n", device.device().note.c_str());
-        say("mounted '" + (is_remote() ? remote_.shown : source_.path) + "' on '" + command_.target +
-            "': " + device.device().transport + ", " + device.device().device);
+        say("mounted '" + (is_remote() ? remote_.shown : source_.path) + "' on '" + command_.target + "': " + how);
         return {};
     }
 

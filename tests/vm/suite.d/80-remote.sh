@@ -66,7 +66,8 @@ remote_reattached() {
     start_origin
     mount_remote "$url" prefetch=all
     try 0 "$bin/nerofs" fetch m
-    kill_and_wait nerofs-keeper nerofs-server nerofs-fetcher
+    pids_of nerofs-keeper nerofs-server nerofs-fetcher
+    kill -KILL "${pids[@]}"
     kill $origin
     try 0 "$bin/nerofs" reattach "$device"
     echo 3 >/proc/sys/vm/drop_caches
@@ -89,8 +90,22 @@ remote_keeper_killed() {
     kill $origin
 }
 
+# Where there is no nbd driver, FUSE is taken; on 6.1, which mounts no files, with a loop device.
+remote_by_fuse() {
+    image=lz4hc
+    unload_nbd
+    start_origin --delay 5
+    mkdir m
+    try 0 "$bin/mount.erofs" -t erofs.fuse -o "cache.dir=$PWD/cache" "$reference" m
+    "$bin/tree_manifest" --threads 2 m >"$scratch/manifest"
+    cmp -s "$images/manifest" "$scratch/manifest" || fail "the tree is not the original"
+    try 0 "$bin/umount.erofs" m
+    kill $origin
+}
+
 for method in netlink ioctl; do add --seconds 240 "remote: a tree from a registry, $method" remote_tree $method reference lz4hc; done
 add --kernel 6.12 --seconds 240 'remote: a tree from a URL' remote_tree netlink url plain
 add --seconds 240 'remote: fetcher and server killed while the image comes' remote_killed
 add --seconds 240 'remote: all killed, reattach serves from the cache' remote_reattached
 add --kernel 6.12 --seconds 240 'remote: keeper killed, reattach brings a new fetcher' remote_keeper_killed
+add --seconds 240 'remote: by FUSE' remote_by_fuse
