@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "cache/chunk_table.h"
-#include "cache/presence/geometry.h"
 #include "cache/link_model.h"
+#include "cache/presence/geometry.h"
 #include "cache/streams.h"
 
 namespace nerofs::cache {

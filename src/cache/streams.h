@@ -8,8 +8,8 @@
 #include <cstdint>
 
 #include "cache/chunk_table.h"
-#include "cache/presence/geometry.h"
 #include "cache/link_model.h"
+#include "cache/presence/geometry.h"
 
 namespace nerofs::cache {
 

@@ -21,6 +21,7 @@
 #include "cache/planner.h"
 #include "cache/presence/touch_map.h"
 #include "cache/writer.h"
+#include "cache/writer_chunks.h"
 #include "source/byte_source.h"
 
 namespace nerofs::fetch {
@@ -69,18 +70,6 @@ class blob_fetcher {
     const cache::live_map& map() const { return writer_.map(); }
 
   private:
-    class table final : public cache::chunk_table {
-      public:
-        explicit table(const cache::blob_writer& w) : writer_(w) {}
-        bool present(std::uint64_t chunk) const override { return writer_.map().present(chunk); }
-        bool available(std::uint64_t chunk) const override {
-            return writer_.holder_of(chunk) == cache::claim_holder::nobody;
-        }
-        std::uint64_t claim(cache::chunk_range range) override { return writer_.claim(range); }
-
-      private:
-        const cache::blob_writer& writer_;
-    };
     struct demand {
         std::uint64_t offset = 0;
         std::uint64_t length = 0;
@@ -108,7 +97,7 @@ class blob_fetcher {
     cache::blob_writer& writer_;
     source::byte_source& source_;
     const blob_fetcher_options options_;
-    table table_;
+    cache::writer_chunks table_;
 
     mutable std::mutex mutex_;
     cache::link_model link_;

@@ -5,6 +5,7 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/log.h"
 #include "cache/presence/live_map.h"
@@ -29,11 +30,23 @@ unique_fd duplicate(fd_ref fd) {
     return fd ? unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)) : unique_fd();
 }
 
+cache::store_options store_options_for(const ctl::cache_choice& choice) {
+    cache::store_options options;
+    if (!choice.directory.empty()) options.directory = choice.directory;
+    options.budget_bytes = choice.bytes != 0 ? choice.bytes : default_cache_budget(options.directory);
+    return options;
+}
+
 }  // namespace
 
 std::uint64_t default_cache_budget(const std::string& directory) {
+    // The first mount makes the directory; until then its nearest parent tells.
+    std::filesystem::path place(directory);
     struct statvfs found {};
-    if (::statvfs(directory.c_str(), &found) != 0) return 0;
+    while (::statvfs(place.c_str(), &found) != 0) {
+        if (!place.has_relative_path()) return 0;
+        place = place.parent_path();
+    }
     return found.f_frsize * found.f_blocks / 4;
 }
 
@@ -87,10 +100,8 @@ result<remote_image> remote_image::adopt(request r, fetch::remote_identity ident
     cache::blob_key key;
     if (!kept.key.empty()) {
         NEROFS_TRY(key, cache::blob_key::from_name(kept.key));
-        cache::store_options options;
-        if (!image.request_.cache.directory.empty()) options.directory = image.request_.cache.directory;
-        options.budget_bytes = image.request_.cache.bytes;
-        if (auto opened = cache::store::open(options)) image.store_.emplace(std::move(*opened));
+        if (auto opened = cache::store::open(store_options_for(image.request_.cache)))
+            image.store_.emplace(std::move(*opened));
     }
     image.held_ =
         cache::held_blob(key, duplicate(kept.pin), duplicate(kept.data), duplicate(kept.map), duplicate(kept.durable));
@@ -111,15 +122,8 @@ status remote_image::open_cache() {
         if (key.size() != identity_.size) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
     }
     if (!choice.none && !identity_.key.empty()) {
-        cache::store_options options;
-        if (!choice.directory.empty()) options.directory = choice.directory;
-        options.budget_bytes = choice.bytes;
         auto opened = [&]() -> result<cache::held_blob> {
-            NEROFS_TRY(cache::store s, cache::store::open(options));
-            if (options.budget_bytes == 0) {
-                options.budget_bytes = default_cache_budget(options.directory);
-                NEROFS_TRY(s, cache::store::open(options));
-            }
+            NEROFS_TRY(cache::store s, cache::store::open(store_options_for(choice)));
             store_.emplace(std::move(s));
             return store_->open_blob(key);
         }();
