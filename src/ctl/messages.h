@@ -24,6 +24,7 @@ enum class message : std::uint8_t {
     disconnect,  // cut the device off whoever uses it; answered with done or an error
     settle,      // after an unmount: answered with settle_answer
     // answers
+    progress,  // what an attach is waiting for, in words; any number of them before its answer
     attach_answer,
     status_answer,
     settle_answer,

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 
 #include "mount/children.h"
@@ -50,6 +52,27 @@ error death_of(os::process& keeper, const std::string& when) {
         .with_hint("see /run/nerofs/log");
 }
 
+// What is waited for, on a terminal, until there is an answer.
+class progress_line {
+  public:
+    void show(const std::string& what) {
+        if (::isatty(STDERR_FILENO) != 1) return;
+        std::string text;
+        for (const char c : what)
+            if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) text += c;
+        std::fprintf(stderr, "\r\033[Knerofs: %s ...", text.c_str());
+        shown_ = true;
+    }
+    void clear() {
+        if (shown_) std::fputs("\r\033[K", stderr);
+        shown_ = false;
+    }
+    ~progress_line() { clear(); }
+
+  private:
+    bool shown_ = false;
+};
+
 struct answered {
     ctl::attach_answer answer;
     unique_fd fuse_mount;
@@ -58,7 +81,16 @@ struct answered {
 result<answered> ask(started_keeper& keeper, const status& sent, std::chrono::seconds for_source = 0s) {
     // What can't be sent isn't the story: a keeper that hung up may have said why before.
     if (!sent && sent.error().kind != error_kind::cancelled) return fail(sent.error());
-    auto packet = keeper.channel.receive(os::in_time(attach_time + for_source));
+    const os::deadline until = os::in_time(attach_time + for_source);
+    progress_line line;
+    auto packet = keeper.channel.receive(until);
+    while (packet && wire_reader(packet->bytes).get<ctl::message>() == ctl::message::progress) {
+        wire_reader said(packet->bytes);
+        (void)said.get<ctl::message>();
+        line.show(said.text());
+        packet = keeper.channel.receive(until);
+    }
+    line.clear();
     if (!packet) {
         if (packet.error().kind != error_kind::cancelled) return fail(packet.error());
         return fail(death_of(keeper.process, "before the device was ready"));

@@ -63,6 +63,7 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
         remote_image image;
         image.request_ = r;
         const status opened = image.open_once(known);
+        image.request_.waits_for = nullptr;  // whoever asked need not outlive this
         if (opened) return image;
         // The end of its channel is the fetcher's death; everything else is its answer, or ours.
         if (opened.error().kind != error_kind::cancelled) return fail(opened.error());
@@ -80,12 +81,17 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
 
 status remote_image::open_once(const std::optional<fetch::remote_identity>& known) {
     const auto time = 2 * request_.source.timeout + spare_time;
+    const auto tell = [this](const std::string& what) {
+        if (request_.waits_for) request_.waits_for(what);
+    };
     NEROFS_CHECK(start_fetcher(known));
+    tell("asking for " + request_.source.name);
     NEROFS_TRY(identity_, fetch::receive_opened(fetcher_.channel, os::in_time(time)));
     if (known && !(identity_ == *known))
         return fail(error_kind::usage, "it is not the image that was mounted: it has changed", ESTALE);
     NEROFS_CHECK(open_cache());
     NEROFS_CHECK(hand_over_cache(true));
+    tell("reading the first bytes of " + request_.source.name);
     NEROFS_TRY(info_, fetch::receive_info(fetcher_.channel, os::in_time(time)));
     return {};
 }

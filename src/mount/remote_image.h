@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -29,6 +30,7 @@ class remote_image {
         ctl::cache_choice cache;
         std::uint64_t fs_offset = 0;
         bool has_extra_devices = false;
+        std::function<void(const std::string&)> waits_for{};  // told what open() waits for, in words
     };
 
     remote_image() = default;

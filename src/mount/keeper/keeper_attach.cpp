@@ -135,7 +135,9 @@ remote_image::request keeper::remote_request(const fetch::remote_secrets& secret
 }
 
 status keeper::open_remote(const fetch::remote_secrets& secrets, const std::optional<fetch::remote_identity>& known) {
-    NEROFS_TRY(remote_, remote_image::open(remote_request(secrets), known));
+    remote_image::request request = remote_request(secrets);
+    request.waits_for = [this](const std::string& what) { (void)ctl::send_text(front_, ctl::message::progress, what); };
+    NEROFS_TRY(remote_, remote_image::open(std::move(request), known));
     const fetch::image_info& info = remote_.info();
     if (!record_.identity.uuid.empty() && record_.identity.uuid != info.uuid)
         return fail(error_kind::usage, "it is not the image that was mounted: it has changed", ESTALE);

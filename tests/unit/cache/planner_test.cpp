@@ -4,8 +4,8 @@
 
 #include <set>
 
-#include "cache/private_store.h"
 #include "cache/presence/touch_map.h"
+#include "cache/private_store.h"
 #include "cache/writer_chunks.h"
 #include "simulation.h"
 #include "support.h"
