@@ -231,6 +231,7 @@ chunk_range planner::widen(chunk_range run) const {
 std::optional<planned_request> planner::take(chunk_range run, chunk_range wide, priority level, plan_time now) {
     const std::uint64_t wanted = table_->claim(run);
     if (wanted == 0) return std::nullopt;
+    if (wide.empty()) wide = run;
     chunk_range got{run.first, run.first + wanted};
     if (got.end == run.end && wide.end > run.end) got.end += table_->claim({run.end, wide.end});
     while (got.first > wide.first && !flying(got.first - 1) && table_->claim({got.first - 1, got.first}) == 1)

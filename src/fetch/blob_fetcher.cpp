@@ -19,6 +19,7 @@ constexpr auto look_at_others = 100ms;
 constexpr auto patience_with_others = 5s;  // then their work is done here, too
 constexpr auto look_at_hits = 20ms;
 constexpr auto say_no_room_every = 1s;
+constexpr std::uint64_t most_cheap_gap = 4u << 20;
 
 http::priority priority_of(cache::priority p) {
     switch (p) {
@@ -282,6 +283,12 @@ std::uint64_t blob_fetcher::in_flight() const {
 std::uint64_t blob_fetcher::bytes_per_second() const {
     const std::lock_guard lock(mutex_);
     return static_cast<std::uint64_t>(link_.bytes_per_second());
+}
+
+std::uint64_t blob_fetcher::cheap_gap() const {
+    const std::lock_guard lock(mutex_);
+    static const std::uint64_t k = getenv("GAPK") ? atoi(getenv("GAPK")) : 4;
+    return std::min(link_.bytes_per_round_trip() / k, most_cheap_gap);
 }
 
 std::string blob_fetcher::last_error() const {

@@ -66,6 +66,8 @@ class blob_fetcher {
     std::uint64_t waiting() const;
     std::uint64_t in_flight() const;
     std::uint64_t bytes_per_second() const;
+    // Bytes between two ranges that cost less to fetch than another request does, by what is known of the link.
+    std::uint64_t cheap_gap() const;
     std::string last_error() const;
     const cache::live_map& map() const { return writer_.map(); }
 

@@ -16,8 +16,6 @@ using namespace std::chrono_literals;
 constexpr auto look_every = 100ms;              // whether it should stop
 constexpr std::uint64_t most_names = 4u << 20;  // an image with more is fetched as it is read
 constexpr std::uint64_t inode_bytes = 64;
-// A gap that costs less to fetch than another request does.
-constexpr std::uint64_t small_gap = 256 * 1024;
 
 class blob_bytes final : public erofs::byte_reader {
   public:
@@ -44,6 +42,7 @@ class wish_list {
     // Asks for all of them and waits. False when it was told to stop.
     bool fetch(blob_fetcher& blob, const std::atomic<bool>& stopping) {
         std::sort(ranges_.begin(), ranges_.end());
+        const std::uint64_t small_gap = blob.cheap_gap();
         std::vector<std::pair<std::uint64_t, std::uint64_t>> merged;
         for (const auto& [first, end] : ranges_) {
             if (blob.map().lookup(first, end - first) != cache::presence::missing) continue;

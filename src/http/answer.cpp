@@ -126,8 +126,9 @@ std::optional<failure> check_part(const request& asked, verdict& v, const fields
     v.first = range->part->first;
     v.length = range->part->last - range->part->first + 1;
     const auto length = content_length(headers);
-    if (length && *length > *v.length)
-        return wrong(fmt::format("the body of {} bytes is longer than the range of {}", *length, *v.length));
+    // Also when it is shorter: an answer that contradicts itself may be wrong in other ways, too.
+    if (length && *length != *v.length)
+        return wrong(fmt::format("the body of {} bytes isn't as long as the range of {}", *length, *v.length));
     return std::nullopt;
 }
 

@@ -98,6 +98,16 @@ TEST(range_source, a_broken_body_is_continued_from_where_it_stopped) {
     EXPECT_EQ(s.stats().bytes, 150'000u);
 }
 
+// A body that says itself that it isn't the range asked for: none of its bytes is taken.
+TEST(range_source, takes_nothing_from_an_answer_that_contradicts_itself) {
+    sourced t;
+    range_source& s = t.open("/blob");
+    ASSERT_TRUE(probe(s));
+    t.o.add_fault(fault_of(fault_kind::empty_body, 0, 1));
+    t.o.add_fault(fault_of(fault_kind::long_body, 100, 1));
+    EXPECT_EQ(read(s, 50, 1000), t.part(50, 1000)) << "100 bytes of nonsense in place of 1000 right ones";
+}
+
 // Each fault once and then right: the bytes are right, after one request more.
 TEST(range_source, survives_each_fault) {
     const std::pair<fault_kind, std::uint64_t> faults[] = {{fault_kind::whole_answer, 0},
