@@ -19,6 +19,8 @@ constexpr auto look_at_others = 100ms;
 constexpr auto patience_with_others = 5s;  // then their work is done here, too
 constexpr auto look_at_hits = 20ms;
 constexpr auto say_no_room_every = 1s;
+// What a link brings in a round trip costs as much as asking once more does. Not less than a lone miss's block.
+constexpr std::uint64_t least_cheap_gap = 64 * 1024;
 constexpr std::uint64_t most_cheap_gap = 4u << 20;
 
 http::priority priority_of(cache::priority p) {
@@ -287,8 +289,7 @@ std::uint64_t blob_fetcher::bytes_per_second() const {
 
 std::uint64_t blob_fetcher::cheap_gap() const {
     const std::lock_guard lock(mutex_);
-    static const std::uint64_t k = getenv("GAPK") ? atoi(getenv("GAPK")) : 4;
-    return std::min(link_.bytes_per_round_trip() / k, most_cheap_gap);
+    return std::clamp(link_.bytes_per_round_trip() / 2, least_cheap_gap, most_cheap_gap);
 }
 
 std::string blob_fetcher::last_error() const {

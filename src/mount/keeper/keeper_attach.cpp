@@ -94,7 +94,7 @@ status keeper::attach_by_nbd(const ctl::attach_request& request) {
     record_.transport = device_->transport();
     record_.index = device_->index();
     NEROFS_CHECK(directory_.store(record_));
-    tune_queue(device_->index());
+    tune_queue(device_->index(), static_cast<bool>(remote_));
     return {};
 }
 

@@ -24,11 +24,11 @@ status ensure_nbd_module() {
                     .with_hint("load the 'nbd' module, or mount without -t erofs.nbd"));
 }
 
-void tune_queue(int index) {
+void tune_queue(int index, bool remote) {
     const std::string queue = "/sys/block/nbd" + std::to_string(index) + "/queue/";
     write_attribute(queue + "scheduler", "none");
     write_attribute(queue + "max_sectors_kb", "1024");
-    write_attribute(queue + "read_ahead_kb", "512");
+    write_attribute(queue + "read_ahead_kb", remote ? "2048" : "512");
 }
 
 }  // namespace nerofs::mount

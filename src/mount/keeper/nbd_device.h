@@ -52,7 +52,8 @@ status disconnect_by_netlink(int index);
 result<std::unique_ptr<attached_device>> connect_by_ioctl(const nbd_parameters& parameters,
                                                           const std::vector<unique_fd>& kernel_ends);
 
-// Queue settings that suit a server on the same machine: large requests, no scheduler. Best effort.
-void tune_queue(int index);
+// Queue settings that suit a server on the same machine: large requests, no scheduler, and a read-ahead that is worth a
+// round trip where the bytes come from afar. Best effort.
+void tune_queue(int index, bool remote);
 
 }  // namespace nerofs::mount
