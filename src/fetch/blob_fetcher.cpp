@@ -19,7 +19,7 @@ constexpr auto look_at_others = 100ms;
 constexpr auto patience_with_others = 5s;  // then their work is done here, too
 constexpr auto look_at_hits = 20ms;
 constexpr auto say_no_room_every = 1s;
-// What a link brings in a round trip costs as much as asking once more does. Not less than a lone miss's block.
+// A gap costs less than another request as long as the link brings it in half a round trip: requests go side by side.
 constexpr std::uint64_t least_cheap_gap = 64 * 1024;
 constexpr std::uint64_t most_cheap_gap = 4u << 20;
 
