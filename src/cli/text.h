@@ -1,11 +1,11 @@
-// Small help for error texts: user input made fit for one line, and the word the user probably
-// meant; also ASCII's letters, which must not depend on a locale.
+// Small help for error texts: user input made fit for one line, and the word the user probably meant.
 #pragma once
 
-#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "base/ascii.h"
 
 namespace nerofs::cli {
 
@@ -19,28 +19,8 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
 // "did you mean 'nbd.timeout'?", or an empty text when nothing is near.
 std::string did_you_mean(std::string_view word, std::span<const std::string_view> candidates);
 
-constexpr bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-constexpr bool is_lower(char c) {
-    return c >= 'a' && c <= 'z';
-}
-constexpr bool is_upper(char c) {
-    return c >= 'A' && c <= 'Z';
-}
-constexpr bool is_lower_hex(char c) {
-    return is_digit(c) || (c >= 'a' && c <= 'f');
-}
-constexpr bool is_word(char c) {
-    return is_digit(c) || is_lower(c) || is_upper(c) || c == '_';
-}
 constexpr bool is_graphic(char c) {
     return static_cast<unsigned char>(c) > ' ' && c != 0x7f;
-}
-
-// Not empty, and all of it allowed.
-constexpr bool only(std::string_view text, bool (*allowed)(char)) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), allowed);
 }
 
 }  // namespace nerofs::cli
