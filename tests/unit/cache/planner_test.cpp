@@ -286,6 +286,15 @@ struct steps : ::testing::Test {
     }
 };
 
+// What lies before it and is missing, too, is nobody's wish.
+TEST_F(steps, an_announced_run_in_the_middle_of_an_empty_blob_takes_its_own_chunks_and_no_other) {
+    plan.miss(1000 * chunk_bytes, 20 * chunk_bytes, priority::readahead, now);
+    const auto requests = next();
+    ASSERT_EQ(requests.size(), 1u);
+    EXPECT_EQ(requests[0].chunks, (chunk_range{1000, 1020}));
+    for (std::uint64_t c = 0; c < 3000; ++c) EXPECT_EQ(chunks.state[c], c >= 1000 && c < 1020 ? 'c' : '.') << c;
+}
+
 TEST_F(steps, what_is_on_its_way_is_not_asked_for_again) {
     demand(100);
     const auto first = next();
