@@ -1,0 +1,99 @@
+#include "codec/gzip_span_by.h"
+
+#if NEROFS_HAVE_ISAL
+#include <isa-l/igzip_lib.h>
+
+#include <memory>
+
+namespace nerofs::codec {
+namespace detail {
+namespace {
+
+const char* name_of(int answer) {
+    switch (answer) {
+        case ISAL_INVALID_BLOCK:
+            return "invalid deflate block";
+        case ISAL_INVALID_SYMBOL:
+            return "invalid deflate symbol";
+        case ISAL_INVALID_LOOKBACK:
+            return "invalid distance";
+        case ISAL_INVALID_WRAPPER:
+        case ISAL_UNSUPPORTED_METHOD:
+            return "incorrect gzip header";
+        case ISAL_INCORRECT_CHECKSUM:
+            return "incorrect checksum";
+        default:
+            return "damaged";
+    }
+}
+
+}  // namespace
+
+status decode_by_isal(const gzip_checkpoint& from, std::span<const std::byte> compressed, std::span<std::byte> out) {
+    const auto owned = std::make_unique<inflate_state>();
+    inflate_state& state = *owned;
+    isal_inflate_init(&state);
+    // It takes its dictionary as not const, and doesn't write to it. The same for next_in.
+    const auto bytes_of = [](std::span<const std::byte> bytes) {
+        return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(bytes.data()));
+    };
+    if (!from.window.empty() &&
+        isal_inflate_set_dict(&state, bytes_of(from.window), static_cast<std::uint32_t>(from.window.size())) != 0)
+        return corrupt_span(from, "the window is refused");
+    if (from.bits != 0) {
+        state.read_in = std::to_integer<std::uint64_t>(compressed[0]) >> (8 - from.bits);
+        state.read_in_length = from.bits;
+        compressed = compressed.subspan(1);
+    }
+    state.crc_flag = ISAL_DEFLATE;
+    state.next_in = bytes_of(compressed);
+    state.avail_in = static_cast<std::uint32_t>(compressed.size());
+    state.next_out = reinterpret_cast<std::uint8_t*>(out.data());
+    state.avail_out = static_cast<std::uint32_t>(out.size());
+    while (state.avail_out != 0) {
+        const auto before = std::pair(state.avail_in, state.avail_out);
+        if (const int answer = isal_inflate(&state); answer < 0) return corrupt_span(from, name_of(answer));
+        if (state.block_state == ISAL_BLOCK_FINISH) {
+            if (state.crc_flag == ISAL_DEFLATE) {
+                // The member began before the span, so its checksum isn't for what was decoded here. Bytes that were
+                // taken in beyond the last block are given back first.
+                const auto unused = static_cast<std::uint32_t>(state.read_in_length / 8);
+                state.next_in -= unused;
+                state.avail_in += unused;
+                if (state.avail_in < gzip_trailer_bytes) return corrupt_span(from, "it ends too early");
+                state.next_in += gzip_trailer_bytes;
+                state.avail_in -= static_cast<std::uint32_t>(gzip_trailer_bytes);
+            }
+            isal_inflate_reset(&state);
+            state.crc_flag = ISAL_GZIP;
+            if (state.avail_out != 0 && state.avail_in == 0) return corrupt_span(from, "it ends too early");
+        } else if (before == std::pair(state.avail_in, state.avail_out)) {
+            return corrupt_span(from, "it ends too early");
+        }
+    }
+    return {};
+}
+
+}  // namespace detail
+
+bool has_isal() {
+    return true;
+}
+
+}  // namespace nerofs::codec
+
+#else
+
+namespace nerofs::codec {
+
+status detail::decode_by_isal(const gzip_checkpoint&, std::span<const std::byte>, std::span<std::byte>) {
+    return fail(error_kind::unsupported, "this build has no ISA-L");
+}
+
+bool has_isal() {
+    return false;
+}
+
+}  // namespace nerofs::codec
+
+#endif
