@@ -35,7 +35,7 @@ tl::unexpected<error> corrupt(std::string why) {
 
 // Why `next` can't follow `last`, or nothing.
 const char* wrong_order(const gzip_checkpoint& last, const gzip_checkpoint& next) {
-    if (next.bits > 7) return "more than 7 bits of a byte";
+    if (next.bits > 7) return "takes more than 7 bits of a byte";
     if (next.compressed_offset <= last.compressed_offset || next.decoded_offset < last.decoded_offset)
         return "isn't behind the one before";
     const auto most = checked_mul(next.compressed_offset - last.compressed_offset + 1, most_per_byte);

@@ -150,7 +150,7 @@ TEST(zinfo, what_it_cannot_be_is_refused) {
     EXPECT_EQ(why(with(entry_at(0) + 8, le64(1))), "zinfo: checkpoint 0 isn't the start of a stream");
     EXPECT_EQ(why(with(entry_at(2), le64(1017381))), "zinfo: checkpoint 2 isn't behind the one before");
     EXPECT_EQ(why(with(entry_at(2) + 8, le64(4396894))), "zinfo: checkpoint 2 isn't behind the one before");
-    EXPECT_EQ(why(with(entry_at(3) + 16, std::uint8_t{8})), "zinfo: checkpoint 3 more than 7 bits of a byte");
+    EXPECT_EQ(why(with(entry_at(3) + 16, std::uint8_t{8})), "zinfo: checkpoint 3 takes more than 7 bits of a byte");
     EXPECT_EQ(why(with(entry_at(3), le64(UINT64_MAX))), "zinfo: checkpoint 3 is behind the end of the stream");
     EXPECT_EQ(why(with(entry_at(3) + 8, le64(UINT64_MAX))),
               "zinfo: checkpoint 3 is further than the bytes before it can decode to");
