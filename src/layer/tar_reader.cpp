@@ -14,6 +14,7 @@
 #include "base/checked.h"
 #include "layer/pax_header.h"
 #include "layer/tar_numbers.h"
+#include "layer/text.h"
 
 namespace nerofs::layer {
 namespace {
@@ -23,7 +24,6 @@ using block = std::span<const std::byte, tar_block_bytes>;
 constexpr std::uint64_t file_size_cap = std::numeric_limits<std::int64_t>::max() - tar_block_bytes;
 constexpr std::string_view schily = "SCHILY.xattr.";
 constexpr std::string_view libarchive = "LIBARCHIVE.xattr.";
-constexpr std::size_t shown_path_bytes = 100;
 
 // Where the fields lie in a header (ustar's, of which v7's are the first ones).
 struct field {
@@ -56,16 +56,6 @@ std::string_view text(block header, field f) {
 
 bool all_zeros(block header) {
     return std::all_of(header.begin(), header.end(), [](std::byte b) { return b == std::byte{0}; });
-}
-
-// For errors, which are one line of plain text.
-std::string shown(std::string_view path) {
-    std::string out = "'";
-    for (const char c : path.substr(0, shown_path_bytes)) {
-        const auto byte = static_cast<unsigned char>(c);
-        out += byte < 0x20 || byte >= 0x7f ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
-    }
-    return out + (path.size() > shown_path_bytes ? "…'" : "'");
 }
 
 std::string path_of(block header) {

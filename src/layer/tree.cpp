@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "layer/text.h"
+
 namespace nerofs::layer {
 namespace {
 
@@ -14,16 +16,6 @@ constexpr unsigned link_rounds = 8;
 constexpr std::size_t name_cap = 255;
 constexpr std::uint16_t implied_permissions = 0755;
 constexpr std::uint32_t root = 0;
-constexpr std::size_t shown_bytes = 100;
-
-std::string shown(std::string_view path) {
-    std::string out = "'";
-    for (const char c : path.substr(0, shown_bytes)) {
-        const auto byte = static_cast<unsigned char>(c);
-        out += byte < 0x20 || byte >= 0x7f ? fmt::format("\\x{:02x}", byte) : std::string(1, c);
-    }
-    return out + (path.size() > shown_bytes ? "…'" : "'");
-}
 
 erofs::file_type type_of(entry_type type) {
     switch (type) {
@@ -314,9 +306,10 @@ status tree::finish() {
             // A later member of that name has won already.
             const auto there = child(where->directory, where->name);
             if (there && !nodes_[*there].whiteout) continue;
-            NEROFS_TRY(const std::optional<std::uint32_t> target, target_of(l.target));
-            if (target) {
-                NEROFS_CHECK(link(where->directory, where->name, *target));
+            auto target = target_of(l.target);
+            if (!target) return fail(std::move(target).error().in(shown(l.path)));
+            if (*target) {
+                NEROFS_CHECK(link(where->directory, where->name, **target));
             } else {
                 left.push_back(std::move(l));
             }

@@ -126,6 +126,7 @@ TEST(tree, hard_links_are_names_of_one_inode) {
     EXPECT_EQ(made_of({member("x"), member("x", hard, "yyy"), member("yyy")}), "x=3 yyy=3 ");
     EXPECT_EQ(made_of({member("x", hard, "yyy"), member("yyy"), member("x")}), "x=1 yyy=3 ");
     EXPECT_EQ(made_of({member("d/", dir), member("x", hard, "d")}), "'x': is a hard link to a directory");
+    EXPECT_EQ(made_of({member("x", hard, "d"), member("d/", dir)}), "'x': is a hard link to a directory");
     EXPECT_EQ(made_of({member("x", hard, "nowhere")}), "'x': is a hard link to 'nowhere', which isn't in the archive");
     EXPECT_EQ(made_of({member("x", hard, "nowhere"), member("x")}), "x=1 ");
     tree_options below;
