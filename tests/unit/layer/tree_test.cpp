@@ -69,6 +69,12 @@ TEST(tree, members_before_their_parents) {
     EXPECT_EQ(t.inode_at(*a).permissions, 01777);
     EXPECT_EQ(t.inode_at(*a).uid, 5u);
     EXPECT_EQ(shown(t), "a/ a/b/ a/b/c=5 ");
+    tar_entry attributed = member("a/", dir);
+    attributed.attributes = {{"user.a", "1"}};
+    ASSERT_TRUE(t.add(std::move(attributed)));
+    EXPECT_EQ(t.inode_at(*a).attributes.size(), 1u);
+    ASSERT_TRUE(t.add(member("a/", dir)));
+    EXPECT_TRUE(t.inode_at(*a).attributes.empty());
     tar_entry top = member("./", dir);
     top.gid = 9;
     ASSERT_TRUE(t.add(std::move(top)));
@@ -106,6 +112,16 @@ TEST(tree, paths_stay_inside) {
     EXPECT_EQ(made_of({member("s", sym, far + "../../t"), member(far + "f"), member("s/x"), member("p", sym, far + "q"),
                        member(far + "q", sym, "/p"), member("p/x")}),
               "'p/x': leads through too many symlinks");
+    std::string back;
+    for (int i = 0; i < 1000; ++i) back += "../";
+    std::vector<tar_entry> winding{member(far, dir), member("s0", dir)};
+    for (int i = 1; i < 12; ++i) {
+        winding.push_back(member("s" + std::to_string(i), sym, far + back + "s" + std::to_string(i - 1)));
+    }
+    winding.push_back(member("s3/x"));
+    tree t;
+    for (tar_entry& m : winding) ASSERT_TRUE(t.add(std::move(m)));
+    EXPECT_EQ(t.add(member("s11/x")).error().text, "'s11/x': leads through too many symlinks");
 }
 
 TEST(tree, hard_links_are_names_of_one_inode) {
