@@ -30,7 +30,12 @@ cycles() { # METHOD COUNT
     available_memory before
     for ((i = 0; i < $2; ++i)); do one_cycle "$1"; done
     nothing_left
-    available_memory after
+    # The kernel gives back some of it only after a while, the longer the busier the host is; a leak stays.
+    for ((i = 0; i < 20; ++i)); do
+        available_memory after
+        if ((before - after <= most_lost_kib)); then break; fi
+        pause 1
+    done
     note "$before KiB available before, $after KiB after"
     ((before - after <= most_lost_kib)) || fail "$((before - after)) KiB lost in $2 cycles"
 }
