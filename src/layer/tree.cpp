@@ -302,7 +302,7 @@ status tree::finish() {
         std::vector<unresolved_link> left;
         for (unresolved_link& l : unresolved_) {
             NEROFS_TRY(const std::optional<place> where, find(l.path, true));
-            if (where->name.empty()) return fail(error_kind::corrupt, "the root is a hard link");
+            if (!where || where->name.empty()) return fail(error_kind::corrupt, "the root is a hard link");
             // A later member of that name has won already.
             const auto there = child(where->directory, where->name);
             if (there && !nodes_[*there].whiteout) continue;
