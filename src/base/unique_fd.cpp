@@ -1,5 +1,6 @@
 #include "base/unique_fd.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,10 @@ void unique_fd::reset(int fd) {
         ::close(old);
         errno = saved;
     }
+}
+
+unique_fd duplicate(fd_ref fd) {
+    return fd ? unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1)) : unique_fd();
 }
 
 }  // namespace nerofs

@@ -40,4 +40,7 @@ class unique_fd {
     int fd_ = -1;
 };
 
+// Another descriptor of the same file, above stderr; none of none, or when there is no room for more.
+unique_fd duplicate(fd_ref fd);
+
 }  // namespace nerofs

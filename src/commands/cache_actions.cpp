@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cache/store.h"
@@ -178,14 +177,8 @@ status remove(cache::store& store, const std::vector<std::string>& names, const 
 
 status do_fetch(const cli::nerofs_fetch& command, const environment& env) {
     const auto run = [&]() -> status {
-        std::string path = std::filesystem::absolute(command.target).lexically_normal().string();
-        if (path.size() > 1 && path.back() == '/') path.pop_back();
-        for (const mount::inventory_entry& entry : mount::take_inventory(env.directory)) {
-            const bool meant =
-                entry.status.device == path || entry.status.target == path || entry.status.id == command.target ||
-                std::find(entry.mount_points.begin(), entry.mount_points.end(), path) != entry.mount_points.end();
-            if (meant) return fetch_mounted(entry, env);
-        }
+        for (const mount::inventory_entry& entry : mount::take_inventory(env.directory))
+            if (mount::is_meant(entry, command.target)) return fetch_mounted(entry, env);
         return fetch_source(command, env);
     };
     auto done = run();

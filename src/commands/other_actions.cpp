@@ -2,8 +2,6 @@
 #include <sched.h>
 #include <sys/mount.h>
 
-#include <filesystem>
-
 #include "commands/actions.h"
 #include "commands/remote_request.h"
 #include "mount/front.h"
@@ -18,12 +16,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto disconnect_time = 15s;
-
-std::string absolute(const std::string& path) {
-    std::string text = std::filesystem::absolute(path).lexically_normal().string();
-    if (text.size() > 1 && text.back() == '/') text.pop_back();
-    return text;
-}
 
 status disconnect_by_keeper(const std::string& control_path) {
     NEROFS_TRY(const os::channel keeper, mount::connect_keeper(control_path));
@@ -50,7 +42,7 @@ status do_unmount(const std::string& target, int flags, const std::string& mount
 
 status do_reattach(const std::string& device, const environment& env) {
     const auto run = [&]() -> status {
-        if (const auto known = mount::fuse_record_at(env.directory, absolute(device))) {
+        if (const auto known = mount::fuse_record_at(env.directory, os::spelled_out(device))) {
             ctl::reattach_request request{env.directory.record_path(known->id), -1, {}};
             NEROFS_TRY(request.secrets, find_secrets_again(*known));
             NEROFS_TRY(const ctl::attach_answer answer, mount::reattach(request));
@@ -97,7 +89,7 @@ status do_reattach_all(const environment& env) {
 
 status do_disconnect(const std::string& device, const environment& env) {
     const auto run = [&]() -> status {
-        if (const auto known = mount::fuse_record_at(env.directory, absolute(device)))
+        if (const auto known = mount::fuse_record_at(env.directory, os::spelled_out(device)))
             return disconnect_by_keeper(env.directory.control_path(known->id));
         NEROFS_TRY(const int index, mount::nbd_index_of(device));
         const mount::nbd_state state = mount::nbd_state_of(index);

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "commands/actions.h"
@@ -154,12 +153,7 @@ status do_list(bool json, const environment& env) {
 status do_status(const std::string& target, bool json, const environment& env) {
     auto entries = mount::take_inventory(env.directory);
     if (!target.empty()) {
-        std::string path = std::filesystem::absolute(target).lexically_normal().string();
-        if (path.size() > 1 && path.back() == '/') path.pop_back();
-        std::erase_if(entries, [&](const inventory_entry& entry) {
-            return entry.status.device != path && entry.status.target != path && entry.status.id != target &&
-                   std::find(entry.mount_points.begin(), entry.mount_points.end(), path) == entry.mount_points.end();
-        });
+        std::erase_if(entries, [&](const inventory_entry& entry) { return !mount::is_meant(entry, target); });
         if (entries.empty())
             return fail(error_kind::not_found, "'" + target + "' is neither mounted nor attached", ENOENT);
     }

@@ -22,6 +22,7 @@
 #include "cache/presence/touch_map.h"
 #include "cache/writer.h"
 #include "cache/writer_chunks.h"
+#include "erofs/byte_reader.h"
 #include "source/byte_source.h"
 
 namespace nerofs::fetch {
@@ -113,6 +114,19 @@ class blob_fetcher {
     clock::time_point no_room_said_{};
     std::string last_error_;
     bool closing_ = false;
+};
+
+// The blob as an image that begins at `begin`; reading waits as blob_fetcher::read() does.
+class blob_image final : public erofs::byte_reader {
+  public:
+    blob_image(blob_fetcher& blob, std::uint64_t begin) : blob_(blob), begin_(begin) {}
+    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
+        return blob_.read(begin_ + offset, into);
+    }
+
+  private:
+    blob_fetcher& blob_;
+    std::uint64_t begin_;
 };
 
 }  // namespace nerofs::fetch

@@ -17,18 +17,6 @@ constexpr auto look_every = 100ms;              // whether it should stop
 constexpr std::uint64_t most_names = 4u << 20;  // an image with more is fetched as it is read
 constexpr std::uint64_t inode_bytes = 64;
 
-class blob_bytes final : public erofs::byte_reader {
-  public:
-    blob_bytes(blob_fetcher& blob, std::uint64_t begin) : blob_(blob), begin_(begin) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        return blob_.read(begin_ + offset, into);
-    }
-
-  private:
-    blob_fetcher& blob_;
-    std::uint64_t begin_;
-};
-
 // Ranges of the blob that are wanted together.
 class wish_list {
   public:
@@ -83,7 +71,7 @@ metadata_prefetch::~metadata_prefetch() {
 }
 
 status metadata_prefetch::walk() {
-    blob_bytes bytes(blob_, begin_);
+    blob_image bytes(blob_, begin_);
     NEROFS_TRY(erofs::reader image, erofs::reader::open(bytes, blob_.map().blob_bytes() - begin_));
     const std::uint64_t end = blob_.map().blob_bytes() - begin_;
     NEROFS_TRY(const erofs::inode root, image.root());

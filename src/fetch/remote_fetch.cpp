@@ -30,10 +30,6 @@ constexpr auto checkpoint_every = 5s;  // what a crash of the machine costs at m
 constexpr auto verify_pause = 1s;      // while others fetch, or there is nothing to check yet
 constexpr std::uint64_t verify_step = 8u << 20;
 
-unique_fd duplicate(fd_ref fd) {
-    return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-}
-
 // A server's channel; who waits for bytes answers on it from any thread.
 struct server_link {
     explicit server_link(os::channel c) : channel(std::move(c)) {}
@@ -123,19 +119,6 @@ class upkeep {
     std::thread thread_;
 };
 
-// The blob as an image, from where it begins.
-class image_reader final : public erofs::byte_reader {
-  public:
-    image_reader(blob_fetcher& blob, std::uint64_t begin) : blob_(blob), begin_(begin) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        return blob_.read(begin_ + offset, into);
-    }
-
-  private:
-    blob_fetcher& blob_;
-    std::uint64_t begin_;
-};
-
 class remote_fetch {
   public:
     remote_fetch(os::channel keeper, os::event_loop loop) : keeper_(std::move(keeper)), loop_(std::move(loop)) {}
@@ -207,7 +190,7 @@ status remote_fetch::open_cache(const open_request& request) {
         upkeep_ = std::make_unique<upkeep>(*writer_, wanted.digest);
         if (!wanted.check) return image_info();
         fault::point("fetcher.check");
-        image_reader image(*blob_, wanted.fs_offset);
+        blob_image image(*blob_, wanted.fs_offset);
         if (wanted.fs_offset >= wanted.size) return fail(error_kind::usage, "its file system offset is beyond its end");
         return check_image(image, wanted.size - wanted.fs_offset, wanted.has_extra_devices);
     };

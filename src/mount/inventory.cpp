@@ -83,6 +83,12 @@ std::optional<int> nbd_index_of_mount(const os::mount_entry& m) {
     return index ? std::optional(*index) : std::nullopt;
 }
 
+bool is_meant(const inventory_entry& entry, const std::string& target) {
+    const std::string path = os::spelled_out(target);
+    return entry.status.device == path || entry.status.target == path || entry.status.id == target ||
+           std::find(entry.mount_points.begin(), entry.mount_points.end(), path) != entry.mount_points.end();
+}
+
 std::vector<inventory_entry> take_inventory(const run_directory& directory) {
     std::vector<inventory_entry> entries;
     for (const std::string& id : directory.ids())

@@ -21,6 +21,9 @@ struct inventory_entry {
     std::vector<std::string> mount_points;  // in this mount namespace
 };
 
+// Whether a person who typed `target` meant this one: a mount point, a device or an id.
+bool is_meant(const inventory_entry& entry, const std::string& target);
+
 // Everything of ours in `directory` and every EROFS mount of this mount namespace. Devices that don't answer are told
 // as such, never waited for longer than a second each.
 std::vector<inventory_entry> take_inventory(const run_directory& directory);

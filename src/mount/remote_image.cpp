@@ -26,10 +26,6 @@ constexpr std::uint64_t room_ahead = 64u << 20;     // what is fetched until the
 constexpr std::uint64_t room_at_once = 256u << 20;  // freed when the file system is full
 constexpr const char* private_directory = "/var/tmp";
 
-unique_fd duplicate(fd_ref fd) {
-    return fd ? unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)) : unique_fd();
-}
-
 cache::store_options store_options_for(const ctl::cache_choice& choice) {
     cache::store_options options;
     if (!choice.directory.empty()) options.directory = choice.directory;

@@ -2,14 +2,13 @@
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <filesystem>
 
 #include "mount/inventory.h"
+#include "os/files.h"
 #include "os/mounts.h"
 
 namespace nerofs::mount {
@@ -19,25 +18,13 @@ using namespace std::chrono_literals;
 
 constexpr auto settle_time = 10s;
 
-// The absolute path that `target` spells, without asking the file system about its last part.
-std::string spelled_out(const std::string& target) {
-    std::filesystem::path path(target);
-    if (path.is_relative()) {
-        char current[PATH_MAX];
-        if (::getcwd(current, sizeof current)) path = std::filesystem::path(current) / path;
-    }
-    std::string text = path.lexically_normal().string();
-    while (text.size() > 1 && text.back() == '/') text.pop_back();
-    return text;
-}
-
 result<os::mount_entry> find_mount(const std::string& target) {
     NEROFS_TRY(const std::vector<os::mount_entry> mounts, os::read_mounts());
     const auto newest_at = [&mounts](const std::string& point) {
         return std::find_if(mounts.rbegin(), mounts.rend(),
                             [&point](const os::mount_entry& m) { return m.mount_point == point; });
     };
-    auto found = newest_at(spelled_out(target));
+    auto found = newest_at(os::spelled_out(target));
     if (found == mounts.rend()) {
         // Through symbolic links, or a device. What is no mount point can be asked about without waiting for a server.
         struct stat entry {};

@@ -36,6 +36,9 @@ status make_directories(const std::string& path, mode_t mode);
 // it.
 result<unique_fd> lock_directory(const std::string& path);
 
+// The absolute path that `path` spells, without ".", ".." and a slash at its end; no file system is asked.
+std::string spelled_out(const std::string& path);
+
 // The absolute path of what `path` names now, symbolic links resolved.
 result<std::string> real_path(const std::string& path);
 

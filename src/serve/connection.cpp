@@ -298,24 +298,10 @@ connection::prepared connection::prepare(std::uint32_t position, std::size_t& sc
         scratch_.resize(slot.length);  // at most max_length; given back when the batch is sent
     }
     const std::span<std::byte> into(scratch_.data() + scratch_used, slot.length);
-    if (!read_bytes(slot.offset, into)) return prepared::unreadable;
+    if (!map_.read(slot.offset, into)) return prepared::unreadable;
     scratch_used += slot.length;
     data_[position] = into;
     return prepared::in_hand;
-}
-
-bool connection::read_bytes(std::uint64_t offset, std::span<std::byte> into) const {
-    return map_.for_each_piece(offset, into.size(), [&into](fd_ref file, std::uint64_t at, std::uint64_t length) {
-        while (length > 0) {
-            const ssize_t n = ::pread(file.get(), into.data(), length, static_cast<off_t>(at));
-            if (n < 0 && errno == EINTR) continue;
-            if (n <= 0) return false;  // an error, or the file has become shorter: never zeros instead
-            into = into.subspan(static_cast<std::size_t>(n));
-            at += static_cast<std::uint64_t>(n);
-            length -= static_cast<std::uint64_t>(n);
-        }
-        return true;
-    });
 }
 
 // Sends the batch from where its progress stands, then empties its slots.

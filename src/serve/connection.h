@@ -60,7 +60,6 @@ class connection {
     void take_back_settled();
     bool answer_pending();
     prepared prepare(std::uint32_t position, std::size_t& scratch_used);
-    bool read_bytes(std::uint64_t offset, std::span<std::byte> into) const;
     bool send_batch(std::uint32_t count);
     void finish_batch(std::uint32_t count);
     bool send_message(std::uint64_t skip, int flags);

@@ -34,10 +34,6 @@ using namespace std::chrono_literals;
 constexpr auto setup_time = 10s;      // a keeper sends its set-up at once, or has died
 constexpr auto handshake_time = 10s;  // for an NBD client to finish its negotiation
 
-unique_fd duplicate(fd_ref fd) {
-    return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
-}
-
 template <class Function>
 result<std::thread> start_thread(Function&& function) try {
     return std::thread(std::forward<Function>(function));

@@ -59,10 +59,6 @@ void read_by_each_queue(const std::string& path, int index, std::uint64_t bytes)
     }
 }
 
-unique_fd duplicate(fd_ref fd) {
-    return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-}
-
 std::chrono::milliseconds next_delay(std::chrono::milliseconds delay, std::chrono::milliseconds most = most_delay) {
     return std::min(most, delay == 0ms ? 10ms : delay * 2);
 }

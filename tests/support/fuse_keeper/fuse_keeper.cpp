@@ -87,10 +87,6 @@ T need(result<T> r) {
     return std::move(*r);
 }
 
-unique_fd duplicate(fd_ref fd) {
-    return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-}
-
 class keeper {
   public:
     explicit keeper(const options& o) : options_(o), image_(need(os::open_file(o.image, O_RDONLY))) {

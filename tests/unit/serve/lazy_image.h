@@ -24,7 +24,7 @@ class lazy_image {
         writable_ = cache::live_map::map(map_file_, blob_size, true).value();
         writable_.format({}, {}, {}, {}, false);
         touched_ = cache::touch_map::map(touched_file_, blob_size, false).value();
-        view_ = blob_view::open(7, {dup_of(data_), dup_of(map_file_)}, touched_file_, blob_size).value();
+        view_ = blob_view::open(7, {duplicate(data_), duplicate(map_file_)}, touched_file_, blob_size).value();
         // The blob's byte at x is the image's at blob_size + x.
         map_ = image_map::make({{0, blob_size, whole_, 0, nullptr},
                                 {blob_size, blob_size, view_.data(), 0, &view_},
@@ -70,8 +70,6 @@ class lazy_image {
     waiter make_waiter() { return waiter::make(*desk_, map_).value(); }
 
   private:
-    static unique_fd dup_of(fd_ref fd) { return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0)); }
-
     unique_fd data_;
     unique_fd map_file_;
     unique_fd touched_file_;

@@ -96,7 +96,6 @@ class server_keeper {
         s.kept.push_back(duplicate(image_));
         return s;
     }
-    static unique_fd duplicate(fd_ref fd) { return unique_fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3)); }
 
     // The descriptors that a server has handed over, in the place of ours.
     void adopt(os::channel channel, server_setup handed) {
