@@ -11,6 +11,7 @@
 #include "codec/crc32c.h"
 #include "erofs/directory.h"
 #include "erofs/ondisk.h"
+#include "erofs/superblock.h"
 
 namespace nerofs::erofs {
 namespace {
@@ -21,7 +22,6 @@ constexpr unsigned block_bits = 9;
 constexpr std::uint64_t block_size = 1U << block_bits;
 constexpr std::uint64_t inode_slot = 1U << inode_slot_bits;
 constexpr std::uint64_t device_table = superblock_offset + superblock_base_size;
-constexpr std::uint64_t first_inode = device_table + sizeof(device_slot);
 constexpr std::uint32_t unplaced = ~std::uint32_t{0};
 constexpr std::size_t target_cap = 4095;
 constexpr std::size_t xattr_value_cap = 0xffff;
@@ -132,8 +132,11 @@ struct shape {
 
 class index_writer {
   public:
-    index_writer(const file_tree& tree, std::uint64_t data_bytes, const index_options& options)
-        : tree_(tree), data_bytes_(data_bytes), options_(options) {}
+    index_writer(const file_tree& tree, std::span<const std::uint64_t> devices, const index_options& options)
+        : tree_(tree),
+          devices_(devices),
+          options_(options),
+          end_(device_table + devices.size() * sizeof(device_slot)) {}
 
     result<index_image> run();
 
@@ -163,7 +166,7 @@ class index_writer {
     void write_super();
 
     const file_tree& tree_;
-    std::uint64_t data_bytes_;
+    std::span<const std::uint64_t> devices_;  // bytes of each
     index_options options_;
     index_image out_;
     std::vector<placement> places_;     // by inode
@@ -174,7 +177,7 @@ class index_writer {
         std::uint64_t end;
     };
     std::vector<gap> gaps_;
-    std::uint64_t end_ = first_inode;  // of what was placed
+    std::uint64_t end_;  // of what was placed
     std::uint64_t data_region_ = 0;
     std::uint64_t data_blocks_ = 0;
 };
@@ -243,7 +246,8 @@ status index_writer::check(const new_inode& i) const {
         return fail(error_kind::usage, "a symlink's target has 1 to 4095 bytes");
     }
     if (i.type != file_type::regular || i.size == 0) return {};
-    if (i.data_offset % block_size != 0 || !range_within(i.data_offset, i.size, data_bytes_)) {
+    if (i.device >= devices_.size() || i.data_offset % block_size != 0 ||
+        !range_within(i.data_offset, i.size, devices_[i.device])) {
         return fail(error_kind::usage, "a file's data isn't where it can be");
     }
     return {};
@@ -384,7 +388,7 @@ void index_writer::write_chunks(std::uint64_t at, const new_inode& i, std::uint6
     const std::uint64_t blocks = std::uint64_t{1} << chunk_shift(i.size);
     for (std::uint64_t c = 0; c < count; ++c) {
         chunk_index index{};
-        index.device_id = std::uint16_t{1};
+        index.device_id = static_cast<std::uint16_t>(i.device + 1);
         index.block_lo = static_cast<std::uint32_t>(i.data_offset / block_size + c * blocks);
         put(at + c * sizeof index, index);
     }
@@ -483,22 +487,35 @@ void index_writer::write_super() {
     super.blocks_lo = blocks;
     super.uuid = options_.uuid;
     super.feature_incompat = incompat_device_table;
-    super.extra_devices = std::uint16_t{1};
+    super.extra_devices = static_cast<std::uint16_t>(devices_.size());
     super.device_table_slot = static_cast<std::uint16_t>(device_table / sizeof(device_slot));
     put(superblock_offset, super);
-    device_slot device{};
-    device.blocks_lo = static_cast<std::uint32_t>(up_to(data_bytes_, block_size) / block_size);
-    device.uniaddr_lo = blocks;
-    put(device_table, device);
+    std::uint64_t slot_at = device_table;
+    std::uint32_t next_block = blocks;
+    for (const std::uint64_t bytes : devices_) {
+        device_slot device{};
+        device.blocks_lo = static_cast<std::uint32_t>(up_to(bytes, block_size) / block_size);
+        device.uniaddr_lo = next_block;
+        put(slot_at, device);
+        slot_at += sizeof device;
+        next_block += device.blocks_lo;
+    }
     // Of the superblock's block, with zeros where the checksum goes, and not inverted at the end.
     super.checksum = ~codec::crc32c(std::span(out_.bytes).subspan(superblock_offset, block_size));
     put(superblock_offset, super);
 }
 
 result<index_image> index_writer::run() {
-    // 32-bit block numbers of the device and of the flat address space, where all bits set is a hole.
-    if (data_bytes_ >= (std::uint64_t{unplaced} / 2 + 1) * block_size) {
-        return fail(error_kind::unsupported, fmt::format("{} bytes are too many for one index", data_bytes_));
+    if (devices_.size() > extra_devices_cap) {
+        return fail(error_kind::unsupported, fmt::format("{} devices are too many for one index", devices_.size()));
+    }
+    // 32-bit block numbers of the devices and of the flat address space, where all bits set is a hole.
+    constexpr std::uint64_t data_cap = (std::uint64_t{unplaced} / 2 + 1) * block_size;
+    std::uint64_t data = 0;
+    for (const std::uint64_t bytes : devices_) {
+        if (bytes >= data_cap || (data += up_to(bytes, block_size)) > data_cap) {
+            return fail(error_kind::unsupported, fmt::format("{} bytes are too many for one index", bytes));
+        }
     }
     NEROFS_CHECK(number_all());
     choose_epoch();
@@ -516,8 +533,9 @@ result<index_image> index_writer::run() {
 
 }  // namespace
 
-result<index_image> write_index(const file_tree& tree, std::uint64_t data_bytes, const index_options& options) {
-    return index_writer(tree, data_bytes, options).run();
+result<index_image> write_index(const file_tree& tree, std::span<const std::uint64_t> devices,
+                                const index_options& options) {
+    return index_writer(tree, devices, options).run();
 }
 
 }  // namespace nerofs::erofs

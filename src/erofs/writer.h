@@ -1,4 +1,5 @@
-// Writes the metadata of an EROFS image whose files' data lies elsewhere: in a tar right behind it ("tarindex").
+// Writes the metadata of an EROFS image whose files' data lies elsewhere: in one tar or several right behind it
+// ("tarindex").
 #pragma once
 
 #include <array>
@@ -26,7 +27,8 @@ struct new_inode {
     std::uint32_t device_major = 0;
     std::uint32_t device_minor = 0;
     std::uint64_t size = 0;         // of a regular file
-    std::uint64_t data_offset = 0;  // of a regular file: on the device of data; a multiple of 512
+    std::uint32_t device = 0;       // of a regular file: which device of data has it, from 0
+    std::uint64_t data_offset = 0;  // there; a multiple of 512
     std::string_view target;        // of a symlink: 1 to 4095 bytes
     std::span<const xattr> attributes;
 };
@@ -55,18 +57,26 @@ struct index_options {
 };
 
 struct index_image {
-    std::vector<std::byte> bytes;  // whole blocks of 512 bytes; the device of data follows them
+    std::vector<std::byte> bytes;  // whole blocks of 512 bytes; the devices of data follow them
     std::uint64_t inodes = 0;
     std::uint64_t dropped_attributes =
         0;  // in namespaces that EROFS has no number for ("com.apple."); not in the image
 };
 
-// The index of a tree whose data lies on a device of `data_bytes`: blocks of 512 bytes, one device slot, the device's
-// blocks behind the image's own. The same tree and options give the same bytes. Kernels from 6.4 on mount it.
-// Errors: usage (the tree isn't one: an inode that isn't there, a directory with two names, a name or target nobody may
-// have, data beyond the device), unsupported (more than the format has room for: an attribute of more than 65,535
-// bytes, 256 KiB of them on one file, 1 TiB of data). Pure.
+// The index of a tree whose data lies on devices of these sizes in bytes: blocks of 512 bytes, one slot a device, the
+// devices' blocks behind the image's own, one after the other, each device filled up to whole blocks. So the image and
+// all of them in one file need no device given at the mount. The same tree and options give the same bytes. Kernels
+// from 6.4 on mount it. Errors: usage (the tree isn't one: an inode that isn't there, a directory with two names, a
+// name or target nobody may have, data beyond its device), unsupported (more than the format has room for: an attribute
+// of more than 65,535 bytes, 256 KiB of them on one file, 1 TiB of data, 4096 devices). Pure.
 // Memory: the image, and 24 bytes an inode.
-result<index_image> write_index(const file_tree& tree, std::uint64_t data_bytes, const index_options& options = {});
+result<index_image> write_index(const file_tree& tree, std::span<const std::uint64_t> devices,
+                                const index_options& options = {});
+
+// The same for a single device.
+inline result<index_image> write_index(const file_tree& tree, std::uint64_t data_bytes,
+                                       const index_options& options = {}) {
+    return write_index(tree, std::span(&data_bytes, 1), options);
+}
 
 }  // namespace nerofs::erofs

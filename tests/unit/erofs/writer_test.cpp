@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "erofs/ondisk.h"
@@ -280,6 +281,70 @@ TEST(writer, what_is_no_tree_is_refused) {
     made_tree unaligned;
     unaligned.add_file("f", 10, 100);
     EXPECT_EQ(error_of(unaligned), "member 1: a file's data isn't where it can be");
+}
+
+// The flat address space: the image, and each device filled up to whole blocks.
+TEST(writer, several_devices_lie_behind_each_other) {
+    const std::vector<std::string> contents = {std::string(1000, 'a') + std::string(24, 'A'), "", std::string(5, 'c'),
+                                               std::string(3000, 'd')};
+    for (const std::size_t count : {std::size_t{1}, std::size_t{4}, std::size_t{40}}) {
+        made_tree tree;
+        std::vector<std::uint64_t> sizes;
+        for (std::size_t i = 0; i < count; ++i) {
+            sizes.push_back(contents[i % 4].size());
+            if (sizes.back() > 0)
+                tree.at(tree.add_file("f" + std::to_string(i), sizes[i], 0)).facts.device =
+                    static_cast<std::uint32_t>(i);
+        }
+        const auto index = write_index(tree, sizes);
+        ASSERT_TRUE(index) << index.error().message();
+        test::bytes flat = index->bytes;
+        std::vector<std::uint64_t> starts;
+        for (std::size_t i = 0; i < count; ++i) {
+            starts.push_back(flat.size() / 512);
+            for (const char c : contents[i % 4]) flat.push_back(static_cast<std::byte>(c));
+            flat.resize((flat.size() + 511) / 512 * 512);
+        }
+        test::memory_reader bytes(flat);
+        auto image = reader::open(bytes, bytes.size());
+        ASSERT_TRUE(image) << image.error().message();
+        ASSERT_EQ(image->super().devices.size(), count);
+        // The same by devices that are given.
+        test::memory_reader metadata(index->bytes);
+        std::vector<std::unique_ptr<test::memory_reader>> readers;
+        std::vector<byte_reader*> devices;
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::string& c = contents[i % 4];
+            const auto* begin = reinterpret_cast<const std::byte*>(c.data());
+            readers.push_back(std::make_unique<test::memory_reader>(test::bytes(begin, begin + c.size())));
+            devices.push_back(readers.back().get());
+        }
+        auto by_device = reader::open(metadata, metadata.size(), devices);
+        ASSERT_TRUE(by_device) << by_device.error().message();
+        for (std::size_t i = 0; i < count; ++i) {
+            EXPECT_EQ(image->super().devices[i].uniaddr, starts[i]) << i;
+            EXPECT_EQ(image->super().devices[i].blocks, (sizes[i] + 511) / 512) << i;
+            if (sizes[i] == 0) continue;
+            for (reader* r : {&*image, &*by_device}) {
+                const auto file = resolve(*r, "f" + std::to_string(i));
+                ASSERT_TRUE(file);
+                std::string got(sizes[i], '-');
+                ASSERT_TRUE(r->read(*file, 0, std::as_writable_bytes(std::span(got))));
+                EXPECT_EQ(got, contents[i % 4]);
+            }
+            EXPECT_EQ(by_device->map(*resolve(*by_device, "f" + std::to_string(i)), 0)->device, i + 1);
+        }
+    }
+    made_tree beyond;
+    beyond.at(beyond.add_file("f", 512, 512)).facts.device = 1;
+    EXPECT_TRUE(write_index(beyond, std::vector<std::uint64_t>{512, 1024}));
+    for (const auto& sizes : {std::vector<std::uint64_t>{4096}, std::vector<std::uint64_t>{4096, 1023}, {}}) {
+        EXPECT_EQ(write_index(beyond, sizes).error().message(), "member 1: a file's data isn't where it can be");
+    }
+    EXPECT_EQ(write_index(beyond, std::vector<std::uint64_t>(4097, 1024)).error().message(),
+              "4097 devices are too many for one index");
+    EXPECT_EQ(write_index(beyond, std::vector<std::uint64_t>(3, 1ULL << 39)).error().message(),
+              "549755813888 bytes are too many for one index");
 }
 
 TEST(writer, what_no_directory_names_is_not_written) {
