@@ -10,10 +10,7 @@
 namespace nerofs::layer {
 namespace {
 
-constexpr unsigned symlink_cap = 40;   // as the kernel's MAXSYMLINKS
-constexpr unsigned steps_cap = 10000;  // components walked for one path, those of symlinks included
 constexpr unsigned link_rounds = 8;
-constexpr std::size_t name_cap = 255;
 constexpr std::uint16_t implied_permissions = 0755;
 constexpr std::uint32_t root = 0;
 
@@ -32,29 +29,6 @@ erofs::file_type type_of(entry_type type) {
         default:
             return erofs::file_type::regular;
     }
-}
-
-// The components of a path; of one that was cleaned they are never "." and "..", of a symlink's target they may be.
-std::vector<std::string_view> components(std::string_view path) {
-    std::vector<std::string_view> out;
-    while (!path.empty()) {
-        const std::size_t slash = std::min(path.find('/'), path.size());
-        if (slash > 0 && path.substr(0, slash) != ".") out.push_back(path.substr(0, slash));
-        path.remove_prefix(std::min(slash + 1, path.size()));
-    }
-    return out;
-}
-
-std::vector<std::string_view> cleaned(std::string_view path) {
-    std::vector<std::string_view> out;
-    for (const std::string_view component : components(path)) {
-        if (component != "..") {
-            out.push_back(component);
-        } else if (!out.empty()) {
-            out.pop_back();
-        }
-    }
-    return out;
 }
 
 }  // namespace
@@ -78,17 +52,6 @@ struct tree::node {
     bool opaque = false;
     bool implied = false;
 };
-
-struct tree::place {
-    std::uint32_t directory = root;
-    std::string name;  // empty: the root itself
-};
-
-bool tree::by_content::operator()(const std::vector<erofs::xattr>& a, const std::vector<erofs::xattr>& b) const {
-    return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
-        return x.name != y.name ? x.name < y.name : x.value < y.value;
-    });
-}
 
 tree::tree(const tree_options& options) : options_(options) {
     nodes_.emplace_back();
@@ -141,53 +104,34 @@ status tree::link(std::uint32_t directory, const std::string& name, std::uint32_
     return fresh ? charge(name.size()) : status{};
 }
 
-// Where a path leads: symlinks on the way are followed, the last component is left alone. With `create`, directories on
-// the way that aren't there are made; else nothing is returned then.
-result<std::optional<tree::place>> tree::find(std::string_view path, bool create) {
-    const std::vector<std::string_view> whole = cleaned(path);
-    if (whole.empty()) return std::optional<place>(place{});
-    std::vector<std::string> waiting;  // components to go, the next one last
-    for (auto at = whole.rbegin(); at != whole.rend(); ++at) waiting.emplace_back(*at);
-    const std::string last = waiting.front();
-    waiting.erase(waiting.begin());
-    std::uint32_t here = root;
-    unsigned symlinks = 0;
-    unsigned steps = 0;
-    while (!waiting.empty()) {
-        if (++steps > steps_cap) return fail(error_kind::corrupt, "leads through too many symlinks");
-        const std::string name = std::move(waiting.back());
-        waiting.pop_back();
-        if (name == "..") {  // of a symlink's target
-            here = nodes_[here].parent;
-            continue;
+// On the way a whiteout is nothing: what is made in its place is without what lies below.
+class tree::walker final : public walked_tree {
+  public:
+    explicit walker(tree& of) : tree_(of) {}
+
+    result<std::optional<step>> step_to(std::uint32_t directory, std::string_view name, bool create) override {
+        auto next = tree_.child(directory, name);
+        const bool removed = next && tree_.nodes_[*next].whiteout;
+        if (create && (!next || removed)) {
+            next = tree_.new_directory();
+            tree_.nodes_[*next].opaque = removed;
+            NEROFS_CHECK(tree_.link(directory, std::string(name), *next));
         }
-        if (name.size() > name_cap) return fail(error_kind::unsupported, "a name of more than 255 bytes");
-        auto next = child(here, name);
-        if (next && nodes_[*next].whiteout && create) next.reset();
-        if (!next) {
-            if (!create) return std::optional<place>();
-            const std::uint32_t made = new_directory();
-            if (const auto mark = child(here, name)) nodes_[made].opaque = nodes_[*mark].whiteout;
-            NEROFS_CHECK(link(here, name, made));
-            next = made;
-        }
-        const node& n = nodes_[*next];
-        if (n.type == erofs::file_type::symlink) {
-            if (++symlinks > symlink_cap) return fail(error_kind::corrupt, "leads through too many symlinks");
-            const std::string_view target = targets_[n.index];
-            if (target.starts_with('/')) here = root;
-            const auto parts = components(target);
-            for (auto at = parts.rbegin(); at != parts.rend(); ++at) waiting.emplace_back(*at);
-            continue;
-        }
-        if (n.type != erofs::file_type::directory) {
-            if (!create) return std::optional<place>();
-            return fail(error_kind::corrupt, "leads through something that isn't a directory");
-        }
-        here = *next;
+        if (!next) return std::optional<step>();
+        const node& n = tree_.nodes_[*next];
+        step out{*next, n.type == erofs::file_type::directory, {}};
+        if (n.type == erofs::file_type::symlink) out.target = tree_.targets_[n.index];
+        return std::optional<step>(out);
     }
-    if (last.size() > name_cap) return fail(error_kind::unsupported, "a name of more than 255 bytes");
-    return std::optional<place>(place{here, last});
+    std::uint32_t directory_above(std::uint32_t directory) const override { return tree_.nodes_[directory].parent; }
+
+  private:
+    tree& tree_;
+};
+
+result<std::optional<place>> tree::find(std::string_view path, bool create) {
+    walker way(*this);
+    return find_place(way, path, create);
 }
 
 status tree::describe(std::uint32_t inode, tar_entry&& entry) {
@@ -196,15 +140,10 @@ status tree::describe(std::uint32_t inode, tar_entry&& entry) {
     n.uid = entry.uid;
     n.gid = entry.gid;
     n.mtime = entry.mtime;
-    n.attributes = nullptr;
     n.implied = false;
-    if (entry.attributes.empty()) return {};
-    const auto [set, fresh] = attribute_sets_.insert(std::move(entry.attributes));
-    n.attributes = &*set;
-    if (!fresh) return {};
-    std::uint64_t bytes = 0;
-    for (const erofs::xattr& a : *set) bytes += sizeof a + a.name.size() + a.value.size();
-    return charge(bytes);
+    const attribute_pool::kept attributes = attributes_.keep(std::move(entry.attributes));
+    n.attributes = attributes.set;
+    return charge(attributes.bytes);
 }
 
 status tree::set_root(tar_entry&& entry) {

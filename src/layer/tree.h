@@ -6,13 +6,14 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "erofs/writer.h"
+#include "layer/attribute_pool.h"
+#include "layer/path_walk.h"
 #include "layer/tar_entry.h"
 
 namespace nerofs::layer {
@@ -75,10 +76,7 @@ class tree final : public erofs::file_tree {
   private:
     struct node;
     using names = std::map<std::string, std::uint32_t, std::less<>>;
-    struct by_content {
-        bool operator()(const std::vector<erofs::xattr>& a, const std::vector<erofs::xattr>& b) const;
-    };
-    struct place;
+    class walker;
 
     status add_at(std::uint32_t directory, const std::string& name, tar_entry&& entry);
     status add_hard_link(std::uint32_t directory, const std::string& name, const tar_entry& entry);
@@ -96,7 +94,7 @@ class tree final : public erofs::file_tree {
     std::deque<node> nodes_;
     std::deque<names> directories_;
     std::deque<std::string> targets_;
-    std::set<std::vector<erofs::xattr>, by_content> attribute_sets_;
+    attribute_pool attributes_;
     std::vector<unresolved_link> unresolved_;
     std::uint64_t names_ = 0;
     std::uint64_t text_bytes_ = 0;

@@ -1,0 +1,454 @@
+#include "layer/merge.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "base/checked.h"
+#include "erofs/reader.h"
+#include "layer/marked_tree.h"
+#include "layer/text.h"
+
+namespace nerofs::layer {
+namespace {
+
+constexpr std::uint16_t implied_permissions = 0755;
+constexpr std::uint16_t permission_bits = 07777;
+constexpr std::uint32_t root = 0;
+constexpr std::uint64_t data_alignment = 512;
+constexpr unsigned link_rounds = 8;
+
+// An index's device is only pointed into, never read.
+class no_data final : public erofs::byte_reader {
+  public:
+    status read_exact(std::uint64_t, std::span<std::byte>) override {
+        return fail(error_kind::corrupt, "its metadata lies in the layer's data");
+    }
+};
+
+struct described {
+    std::vector<erofs::xattr> attributes;  // without the marks
+    bool opaque = false;
+    bool implied = false;
+};
+
+result<described> describe(erofs::reader& index, const erofs::inode& i) {
+    described out;
+    if (i.xattr_size == 0) return out;
+    NEROFS_TRY(out.attributes, index.xattrs(i));
+    std::erase_if(out.attributes, [&](const erofs::xattr& a) {
+        const bool is_opaque = a.name == opaque_attribute;
+        const bool is_implied = a.name == implied_attribute;
+        if (a.value == "y") {
+            out.opaque |= is_opaque;
+            out.implied |= is_implied;
+        }
+        return is_opaque || is_implied;
+    });
+    return out;
+}
+
+bool is_whiteout(const erofs::inode& i) {
+    return i.type == erofs::file_type::character && i.device_major == 0 && i.device_minor == 0;
+}
+
+}  // namespace
+
+struct merged_tree::node {
+    std::uint64_t size = 0;
+    std::uint64_t data_offset = 0;
+    erofs::timestamp mtime;
+    const std::vector<erofs::xattr>* attributes = nullptr;
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+    std::uint32_t device_major = 0;
+    std::uint32_t device_minor = 0;
+    std::uint32_t index = 0;      // of directories_ or targets_
+    std::uint32_t parent = root;  // of a directory
+    std::uint16_t layer = 0;      // that made it
+    std::uint16_t permissions = implied_permissions;
+    erofs::file_type type = erofs::file_type::regular;
+};
+
+merged_tree::merged_tree(const merge_limits& limits) : limits_(limits) {
+    new_directory(root);
+}
+
+merged_tree::~merged_tree() = default;
+
+status merged_tree::charge_name() {
+    if (++names_ <= limits_.names) return {};
+    return fail(error_kind::unsupported, fmt::format("the image has more than {} names", limits_.names));
+}
+
+status merged_tree::charge_text(std::uint64_t bytes) {
+    text_bytes_ += bytes;
+    if (text_bytes_ <= limits_.text_bytes) return {};
+    return fail(error_kind::unsupported,
+                fmt::format("the image has more than {} bytes of names and attributes", limits_.text_bytes));
+}
+
+std::string_view merged_tree::kept_text(std::string_view text) {
+    char* const to = static_cast<char*>(pool_.allocate(text.size(), 1));
+    text.copy(to, text.size());
+    return {to, text.size()};
+}
+
+std::uint32_t merged_tree::new_node(erofs::file_type type) {
+    nodes_.emplace_back();
+    nodes_.back().type = type;
+    nodes_.back().layer = devices_.empty() ? std::uint16_t{0} : layer();
+    return static_cast<std::uint32_t>(nodes_.size() - 1);
+}
+
+std::uint32_t merged_tree::new_directory(std::uint32_t parent) {
+    const std::uint32_t made = new_node(erofs::file_type::directory);
+    nodes_[made].index = static_cast<std::uint32_t>(directories_.size());
+    nodes_[made].parent = parent;
+    directories_.emplace_back(&pool_);
+    return made;
+}
+
+merged_tree::names& merged_tree::names_of(std::uint32_t directory) {
+    return directories_[nodes_[directory].index];
+}
+
+std::optional<std::uint32_t> merged_tree::child(std::uint32_t directory, std::string_view name) const {
+    const names& in = directories_[nodes_[directory].index];
+    const auto found = in.find(name);
+    return found == in.end() ? std::nullopt : std::optional<std::uint32_t>(found->second);
+}
+
+void merged_tree::link(std::uint32_t directory, std::string_view name, std::uint32_t inode) {
+    names& in = names_of(directory);
+    const auto at = in.lower_bound(name);
+    if (at != in.end() && at->first == name) {
+        at->second = inode;
+    } else {
+        in.emplace_hint(at, kept_text(name), inode);
+    }
+}
+
+class merged_tree::walker final : public walked_tree {
+  public:
+    explicit walker(merged_tree& of) : tree_(of) {}
+
+    result<std::optional<step>> step_to(std::uint32_t directory, std::string_view name, bool create) override {
+        auto next = tree_.child(directory, name);
+        if (!next && create) {
+            NEROFS_CHECK(tree_.charge_name());
+            NEROFS_CHECK(tree_.charge_text(name.size()));
+            next = tree_.new_directory(directory);
+            tree_.link(directory, name, *next);
+        }
+        if (!next) return std::optional<step>();
+        const node& n = tree_.nodes_[*next];
+        step out{*next, n.type == erofs::file_type::directory, {}};
+        if (n.type == erofs::file_type::symlink) out.target = tree_.targets_[n.index];
+        return std::optional<step>(out);
+    }
+    std::uint32_t directory_above(std::uint32_t directory) const override { return tree_.nodes_[directory].parent; }
+
+  private:
+    merged_tree& tree_;
+};
+
+// One layer on its way into the tree.
+class merged_tree::one_layer {
+  public:
+    one_layer(merged_tree& into, erofs::reader& index) : tree_(into), index_(index), way_(into) {}
+
+    status merge();
+
+    // What the links lead to in the layers below; before merge().
+    status look_up(std::span<const tree::unresolved_link> links);
+    // Makes them; after merge().
+    status make(std::span<const tree::unresolved_link> links);
+
+  private:
+    struct directory {
+        erofs::inode from;
+        std::uint32_t to;
+    };
+    // A directory that no member told of where the layers below have a symlink.
+    struct detour {
+        erofs::inode from;
+        std::uint32_t parent;
+        std::string name;
+        described what;
+    };
+
+    status take(std::uint32_t parent, const erofs::directory_entry& entry);
+    status take_directory(std::uint32_t parent, std::string_view name, const erofs::inode& i);
+    status enter(const erofs::inode& from, std::uint32_t to, described&& what);
+    status follow(detour&& d);
+    status drain();
+    void hide(std::uint32_t parent, std::string_view name);
+    void hide_all(std::uint32_t parent);
+    status fill(std::uint32_t to, const erofs::inode& i, std::vector<erofs::xattr>&& attributes);
+    result<std::uint32_t> copy(const erofs::inode& i);
+    result<std::uint64_t> data_offset(const erofs::inode& file);
+    result<std::optional<std::uint32_t>> target_of(std::string_view path);
+
+    merged_tree& tree_;
+    erofs::reader& index_;
+    walker way_;
+    std::vector<directory> to_do_;
+    std::vector<detour> detours_;
+    std::unordered_set<std::uint64_t> met_;                        // directories, by nid
+    std::unordered_map<std::uint64_t, std::uint32_t> hard_links_;  // inodes of several names, by nid
+    std::vector<std::optional<std::uint32_t>> below_;              // by link
+};
+
+status merged_tree::one_layer::merge() {
+    NEROFS_TRY(const erofs::inode top, index_.root());
+    met_.insert(top.nid);
+    NEROFS_TRY(described what, describe(index_, top));
+    NEROFS_CHECK(enter(top, root, std::move(what)));
+    NEROFS_CHECK(drain());
+    // Last, so that the layer's own directories are there: an unpacker meets them in the archive's order, which is
+    // lost.
+    while (!detours_.empty()) {
+        detour next = std::move(detours_.back());
+        detours_.pop_back();
+        const std::string name = next.name;
+        if (auto done = follow(std::move(next)); !done) return fail(std::move(done).error().in(shown(name)));
+        NEROFS_CHECK(drain());
+    }
+    return {};
+}
+
+status merged_tree::one_layer::drain() {
+    while (!to_do_.empty()) {
+        const directory here = to_do_.back();
+        to_do_.pop_back();
+        status outcome;
+        const auto each = [&](const erofs::directory_entry& entry) {
+            outcome = take(here.to, entry);
+            if (!outcome) outcome = fail(std::move(outcome).error().in(shown(entry.name)));
+            return outcome.has_value();
+        };
+        NEROFS_CHECK(index_.list(here.from, each));
+        NEROFS_CHECK(outcome);
+    }
+    return {};
+}
+
+status merged_tree::one_layer::take(std::uint32_t parent, const erofs::directory_entry& entry) {
+    const std::string_view name = entry.name;
+    NEROFS_CHECK(tree_.charge_name());
+    NEROFS_CHECK(tree_.charge_text(name.size()));
+    NEROFS_TRY(const erofs::inode i, index_.read_inode(entry.nid));
+    if (is_whiteout(i)) {
+        hide(parent, name);
+        return {};
+    }
+    if (i.type == erofs::file_type::directory) return take_directory(parent, name, i);
+    NEROFS_TRY(const std::uint32_t made, copy(i));
+    tree_.link(parent, name, made);
+    return {};
+}
+
+status merged_tree::one_layer::take_directory(std::uint32_t parent, std::string_view name, const erofs::inode& i) {
+    if (!met_.insert(i.nid).second) return fail(error_kind::corrupt, "a directory with two names");
+    NEROFS_TRY(described what, describe(index_, i));
+    const auto there = tree_.child(parent, name);
+    const auto type = there ? tree_.nodes_[*there].type : erofs::file_type::regular;
+    if (what.implied && type == erofs::file_type::symlink) {
+        detours_.push_back({i, parent, std::string(name), std::move(what)});
+        return {};
+    }
+    if (type == erofs::file_type::directory) return enter(i, *there, std::move(what));
+    const std::uint32_t made = tree_.new_directory(parent);
+    tree_.link(parent, name, made);
+    return enter(i, made, std::move(what));
+}
+
+// Where the symlink doesn't lead to a directory, the layer's own takes its place.
+status merged_tree::one_layer::follow(detour&& d) {
+    auto to = find_directory(way_, d.parent, {d.name}, true);
+    if (!to && to.error().kind != error_kind::corrupt) return fail(std::move(to).error());
+    if (to) return enter(d.from, **to, std::move(d.what));
+    const std::uint32_t made = tree_.new_directory(d.parent);
+    tree_.link(d.parent, d.name, made);
+    return enter(d.from, made, std::move(d.what));
+}
+
+status merged_tree::one_layer::enter(const erofs::inode& from, std::uint32_t to, described&& what) {
+    if (what.opaque) hide_all(to);
+    if (!what.implied) NEROFS_CHECK(fill(to, from, std::move(what.attributes)));
+    to_do_.push_back({from, to});
+    return {};
+}
+
+void merged_tree::one_layer::hide(std::uint32_t parent, std::string_view name) {
+    names& in = tree_.names_of(parent);
+    const auto at = in.find(name);
+    if (at != in.end() && tree_.nodes_[at->second].layer != tree_.layer()) in.erase(at);
+}
+
+void merged_tree::one_layer::hide_all(std::uint32_t parent) {
+    std::erase_if(tree_.names_of(parent),
+                  [&](const auto& entry) { return tree_.nodes_[entry.second].layer != tree_.layer(); });
+}
+
+status merged_tree::one_layer::fill(std::uint32_t to, const erofs::inode& i, std::vector<erofs::xattr>&& attributes) {
+    std::uint64_t bytes = 0;
+    for (const erofs::xattr& a : attributes) bytes += sizeof a + a.name.size() + a.value.size();
+    NEROFS_CHECK(tree_.charge_text(bytes));
+    node& n = tree_.nodes_[to];
+    n.permissions = i.mode & permission_bits;
+    n.uid = i.uid;
+    n.gid = i.gid;
+    n.mtime = i.mtime;
+    n.attributes = tree_.attributes_.keep(std::move(attributes)).set;
+    return {};
+}
+
+// What isn't a directory, or the copy of it that another name of it has.
+result<std::uint32_t> merged_tree::one_layer::copy(const erofs::inode& i) {
+    if (i.links > 1) {
+        const auto known = hard_links_.find(i.nid);
+        if (known != hard_links_.end()) return known->second;
+    }
+    const std::uint32_t made = tree_.new_node(i.type);
+    node& n = tree_.nodes_[made];
+    n.device_major = i.device_major;
+    n.device_minor = i.device_minor;
+    if (i.type == erofs::file_type::regular && i.size > 0) {
+        n.size = i.size;
+        NEROFS_TRY(n.data_offset, data_offset(i));
+    } else if (i.type == erofs::file_type::symlink) {
+        NEROFS_CHECK(tree_.charge_text(i.size));
+        NEROFS_TRY(const std::string target, index_.read_link(i));
+        n.index = static_cast<std::uint32_t>(tree_.targets_.size());
+        tree_.targets_.push_back(tree_.kept_text(target));
+    }
+    NEROFS_TRY(described what, describe(index_, i));
+    NEROFS_CHECK(fill(made, i, std::move(what.attributes)));
+    if (i.links > 1) hard_links_.emplace(i.nid, made);
+    return made;
+}
+
+// Where in the layer's tar a file's data is, which must be in one piece.
+result<std::uint64_t> merged_tree::one_layer::data_offset(const erofs::inode& file) {
+    std::uint64_t start = 0;
+    for (std::uint64_t at = 0; at < file.size;) {
+        NEROFS_TRY(const erofs::extent e, index_.map(file, at));
+        if (at == 0) start = e.address;
+        if (e.from != erofs::extent::source::device || e.device != 1 || e.address != start + at) {
+            return fail(error_kind::unsupported, "its data isn't in one piece in the layer's tar");
+        }
+        if (at > 0) NEROFS_CHECK(tree_.charge_name());
+        at += e.length;
+    }
+    if (start % data_alignment != 0 || !range_within(start, file.size, tree_.devices_.back())) {
+        return fail(error_kind::corrupt, "its data isn't where it can be");
+    }
+    return start;
+}
+
+result<std::optional<std::uint32_t>> merged_tree::one_layer::target_of(std::string_view path) {
+    NEROFS_TRY(const std::optional<place> where, find_place(way_, path, false));
+    if (!where) return std::optional<std::uint32_t>();
+    const auto target = where->name.empty() ? std::optional(root) : tree_.child(where->directory, where->name);
+    if (target && tree_.nodes_[*target].type == erofs::file_type::directory) {
+        return fail(error_kind::corrupt, "is a hard link to a directory");
+    }
+    return target;
+}
+
+status merged_tree::one_layer::look_up(std::span<const tree::unresolved_link> links) {
+    for (const tree::unresolved_link& l : links) {
+        NEROFS_CHECK(tree_.charge_name());
+        NEROFS_CHECK(tree_.charge_text(l.path.size() + l.target.size()));
+        auto found = target_of(l.target);
+        below_.push_back(found ? *found : std::nullopt);  // make() has the last word
+    }
+    return {};
+}
+
+status merged_tree::one_layer::make(std::span<const tree::unresolved_link> links) {
+    const auto make_one = [&](const tree::unresolved_link& l, std::uint32_t target) -> status {
+        NEROFS_TRY(const std::optional<place> where, find_place(way_, l.path, true));
+        if (!where || where->name.empty()) return fail(error_kind::corrupt, "the root is a hard link");
+        tree_.link(where->directory, where->name, target);
+        return {};
+    };
+    // Links may be to one another, in any order.
+    std::vector<std::size_t> left(links.size());
+    for (std::size_t i = 0; i < left.size(); ++i) left[i] = i;
+    for (unsigned round = 0; round < link_rounds && !left.empty(); ++round) {
+        std::vector<std::size_t> still;
+        for (const std::size_t i : left) {
+            auto target = target_of(links[i].target);
+            if (target && !*target && round > 0) target = below_[i];
+            if (!target) return fail(std::move(target).error().in(shown(links[i].path)));
+            if (!*target) {
+                still.push_back(i);
+            } else if (auto made = make_one(links[i], **target); !made) {
+                return fail(std::move(made).error().in(shown(links[i].path)));
+            }
+        }
+        left = std::move(still);
+    }
+    if (left.empty()) return {};
+    const tree::unresolved_link& l = links[left.front()];
+    return fail(error_kind::corrupt, fmt::format("{}: is a hard link to {}, which isn't in this layer or below",
+                                                 shown(l.path), shown(l.target)));
+}
+
+status merged_tree::add(erofs::byte_reader& index, std::uint64_t index_bytes,
+                        std::span<const tree::unresolved_link> links) {
+    const auto run = [&]() -> status {
+        if (devices_.size() == erofs::extra_devices_cap) {
+            return fail(error_kind::unsupported, fmt::format("nerofs takes at most {} layers", devices_.size()));
+        }
+        no_data data;
+        NEROFS_TRY(erofs::reader image, erofs::reader::open(index, index_bytes, {&data}));
+        const erofs::device_info& device = image.super().devices.front();
+        const auto bytes = checked_mul<std::uint64_t>(device.blocks, image.super().block_size());
+        if (!bytes) return fail(error_kind::corrupt, "its device is larger than there can be");
+        devices_.push_back(*bytes);
+        one_layer next(*this, image);
+        NEROFS_CHECK(next.look_up(links));
+        NEROFS_CHECK(next.merge());
+        return next.make(links);
+    };
+    const std::size_t number = devices_.size() + 1;
+    if (auto done = run(); !done) return fail(std::move(done).error().in(fmt::format("layer {}", number)));
+    return {};
+}
+
+std::uint32_t merged_tree::inodes() const {
+    return static_cast<std::uint32_t>(nodes_.size());
+}
+
+erofs::new_inode merged_tree::inode_at(std::uint32_t number) const {
+    const node& n = nodes_[number];
+    erofs::new_inode out;
+    out.type = n.type;
+    out.permissions = n.permissions;
+    out.uid = n.uid;
+    out.gid = n.gid;
+    out.mtime = n.mtime;
+    out.device_major = n.device_major;
+    out.device_minor = n.device_minor;
+    out.size = n.size;
+    out.device = n.layer;
+    out.data_offset = n.data_offset;
+    if (n.type == erofs::file_type::symlink) out.target = targets_[n.index];
+    if (n.attributes != nullptr) out.attributes = *n.attributes;
+    return out;
+}
+
+void merged_tree::list(std::uint32_t directory,
+                       const std::function<void(std::string_view name, std::uint32_t inode)>& each) const {
+    for (const auto& [name, inode] : directories_[nodes_[directory].index]) each(name, inode);
+}
+
+}  // namespace nerofs::layer
