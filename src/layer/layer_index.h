@@ -37,7 +37,7 @@ struct checkpoint {
     std::uint64_t content_offset = 0;  // of the first byte it decodes to
     std::uint8_t bits = 0;             // gzip: so many high bits of the byte before belong to it, too
     // gzip: the content before it (codec::gzip_window_bytes at most) as one zstd frame; empty: none is needed.
-    std::vector<std::byte> window;
+    std::vector<std::byte> window{};
 
     // The first stored byte that decoding from here needs.
     std::uint64_t first_byte() const { return stored_offset - (bits != 0 ? 1 : 0); }
