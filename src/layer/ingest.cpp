@@ -110,9 +110,7 @@ struct layer_ingest::state {
     status take_checkpoint(const codec::gzip_checkpoint& at);
     result<layer_index> finish();
     tl::unexpected<error> named(error e) const {
-        std::string name = "layer";
-        if (options.stored_digest) name += " sha256:" + codec::to_hex(*options.stored_digest).substr(0, 12) + "..";
-        return fail(std::move(e).in(name));
+        return fail(std::move(e).in(options.stored_digest ? short_name(*options.stored_digest) : "layer"));
     }
 
     ingest_options options;

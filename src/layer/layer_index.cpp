@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/endian.h"
+#include "codec/hex.h"
 #include "codec/zstd_bytes.h"
 #include "layer/tar_reader.h"
 
@@ -274,6 +275,10 @@ std::size_t layer_index::checkpoint_before(std::uint64_t content_offset) const {
         std::upper_bound(checkpoints.begin(), checkpoints.end(), content_offset,
                          [](std::uint64_t offset, const checkpoint& c) { return offset < c.content_offset; });
     return static_cast<std::size_t>(behind - checkpoints.begin()) - 1;
+}
+
+std::string short_name(const codec::sha256_digest& stored_digest) {
+    return "layer sha256:" + codec::to_hex(std::span(stored_digest).first(6)) + "..";
 }
 
 std::vector<std::byte> pack_window(std::span<const std::byte> window) {
