@@ -83,6 +83,7 @@ keeper_killed_and_unmounted() {
 all_killed() { # REATTACH-COMMAND...
     mount_nbd netlink m nbd.timeout=3,nbd.dead_timeout=60
     (
+        scratch=$PWD # `try` of two at a time
         sleep 1
         kill_and_wait nerofs-keeper nerofs-server
         sleep 1
