@@ -23,6 +23,13 @@ result<unique_fd> open_directory_in(fd_ref parent, const std::string& name) {
     return open_in(parent, name, O_RDONLY | O_DIRECTORY);
 }
 
+status link_into(fd_ref directory, const std::string& name, fd_ref file) {
+    const std::string path = "/proc/self/fd/" + std::to_string(file.get());
+    if (::linkat(AT_FDCWD, path.c_str(), directory.get(), name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+        return fail_errno("link '" + name + "'");
+    return {};
+}
+
 result<std::vector<std::string>> entries_of(fd_ref directory) {
     // Not dup: the position of a listing belongs to the description.
     NEROFS_TRY(unique_fd listing, open_in(directory, ".", O_RDONLY | O_DIRECTORY));

@@ -17,6 +17,8 @@ namespace nerofs::cache {
 result<unique_fd> open_in(fd_ref directory, const std::string& name, int flags, mode_t mode = 0);
 // Makes it (0700) if it is missing.
 result<unique_fd> open_directory_in(fd_ref parent, const std::string& name);
+// Gives an open file, which may have no name at all, this one in the directory. EEXIST when there is one.
+status link_into(fd_ref directory, const std::string& name, fd_ref file);
 // "." and ".." left out.
 result<std::vector<std::string>> entries_of(fd_ref directory);
 

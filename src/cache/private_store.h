@@ -12,4 +12,9 @@ namespace nerofs::cache {
 // is_out_of_space() when there is no room. The result's pin and durable map are none, and checkpoints go nowhere.
 result<held_blob> open_private(const blob_key& key, const std::string& directory);
 
+// A file of nobody's, as open_private() makes them.
+result<unique_fd> new_private_file(const std::string& directory);
+// One that has become a whole blob.
+result<held_blob> adopt_private(const blob_key& key, fd_ref file);
+
 }  // namespace nerofs::cache

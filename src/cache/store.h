@@ -94,6 +94,18 @@ class store {
     // replaced by an empty one. is_out_of_space() when there is no room for the maps: use a private store.
     result<held_blob> open_blob(const blob_key& key);
 
+    // A file of nobody's yet on the cache's file system, for what will be a blob or an index. Gone with its last
+    // descriptor unless it is adopted or kept.
+    result<unique_fd> new_file();
+    // Opens a blob as open_blob() does, and lets it begin as this file of new_file()'s, whole and said to be checked.
+    // A blob that is complete, or in use, stays as it is. Kind usage when the file isn't of the key's size.
+    result<held_blob> adopt(const blob_key& key, fd_ref file);
+
+    // What is kept about a layer, by the layer's digest ("sha256:<hex>"): layer/layer_index.h knows what is in it.
+    // Another file may take its place at any time; it goes when it wasn't used for a week and room is needed.
+    std::optional<unique_fd> open_index(const std::string& digest);
+    status keep_index(const std::string& digest, fd_ref file);
+
     // Evicts, least recently used first, until `bytes` more fit the budget.
     result<store_usage> make_room(std::uint64_t bytes);
     // The same until `bytes` were freed, whatever the budget: the file system is full.
@@ -126,8 +138,9 @@ class store {
     result<locked_blob> pin_directory(const std::string& name);
     result<std::optional<locked_blob>> lock_unused(const std::string& name);
     result<disk_state> open_disk_state(const locked_blob& blob, const blob_key& key);
+    // `whole`: the data file, complete; otherwise an empty one is made.
     result<disk_state> reset(const locked_blob& blob, const blob_key& key, reset_reason why,
-                             const std::optional<instance_id>& old);
+                             const std::optional<instance_id>& old, fd_ref whole = {});
     result<unique_fd> open_live_map(const blob_key& key, const disk_state& disk, blob_state& state);
     result<unique_fd> make_live_map(const blob_key& key, const disk_state& disk);
     void remove_live_maps(const std::string& name);
@@ -136,6 +149,7 @@ class store {
     result<std::vector<std::string>> names();
     result<store_usage> evict(const std::function<bool(std::uint64_t used, std::uint64_t freed)>& enough);
     void empty_trash();
+    std::uint64_t remove_old_indexes();
     status settle(const blob_key& key, bool used_now);
     result<held_blob> open_pinned(const blob_key& key, bool used_now);
 
@@ -145,6 +159,7 @@ class store {
     unique_fd blobs_;
     unique_fd trash_;
     unique_fd quarantine_;
+    unique_fd indexes_;
     unique_fd run_;
 };
 

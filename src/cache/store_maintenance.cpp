@@ -116,6 +116,7 @@ result<store_usage> store::evict(const std::function<bool(std::uint64_t, std::ui
     if (!done()) {
         empty_trash();
         usage.freed_bytes += remove_entries(quarantine_);
+        usage.freed_bytes += remove_old_indexes();
     }
     for (const blob_info& blob : blobs) {
         if (done()) break;
@@ -196,7 +197,7 @@ void store::empty_trash() {
 
 result<store_usage> store::gc() {
     empty_trash();
-    const std::uint64_t freed = remove_entries(quarantine_);
+    const std::uint64_t freed = remove_entries(quarantine_) + remove_old_indexes();
     NEROFS_TRY(const auto all, names());
     for (const std::string& name : all) {
         NEROFS_TRY(const blob_key key, blob_key::from_name(name));

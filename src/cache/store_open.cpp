@@ -64,6 +64,7 @@ result<store> store::open(store_options options) {
     NEROFS_TRY(s.blobs_, open_directory_in(s.root_, "blobs"));
     NEROFS_TRY(s.trash_, open_directory_in(s.root_, "trash"));
     NEROFS_TRY(s.quarantine_, open_directory_in(s.root_, "quarantine"));
+    NEROFS_TRY(s.indexes_, open_directory_in(s.root_, "indexes"));
     // Several cache directories may share one run directory.
     NEROFS_TRY(const file_identity root, identity_of(s.root_));
     NEROFS_TRY(s.run_, open_directory_in(run, std::to_string(root.device) + "-" + std::to_string(root.inode)));
@@ -141,7 +142,7 @@ result<store::disk_state> store::open_disk_state(const locked_blob& blob, const 
 // Begins a new instance: a new data file, and a map in place of the old one that is about it alone. A crash between
 // any two steps leaves the old instance, the new one, or an empty one.
 result<store::disk_state> store::reset(const locked_blob& blob, const blob_key& key, reset_reason why,
-                                       const std::optional<instance_id>& old) {
+                                       const std::optional<instance_id>& old, fd_ref whole) {
     disk_state fresh;
     NEROFS_TRY(fresh.durable.instance, random_id());
     fresh.durable.sequence = 1;
@@ -150,15 +151,23 @@ result<store::disk_state> store::reset(const locked_blob& blob, const blob_key& 
     const std::string new_map = std::string(layout::map_file) + layout::new_suffix;
 
     const auto make = [&]() -> status {
-        NEROFS_TRY(fresh.data, open_in(blob.directory, data_name, O_RDWR | O_CREAT | O_EXCL, 0600));
-        if (::ftruncate(fresh.data.get(), static_cast<off_t>(key.size())) != 0) return fail_errno("make a data file");
+        if (whole) {
+            NEROFS_CHECK(link_into(blob.directory, data_name, whole));
+            NEROFS_TRY(fresh.data, open_in(blob.directory, data_name, O_RDWR));
+        } else {
+            NEROFS_TRY(fresh.data, open_in(blob.directory, data_name, O_RDWR | O_CREAT | O_EXCL, 0600));
+            if (::ftruncate(fresh.data.get(), static_cast<off_t>(key.size())) != 0)
+                return fail_errno("make a data file");
+        }
         ::unlinkat(blob.directory.get(), new_map.c_str(), 0);
         NEROFS_TRY(fresh.durable_file, open_in(blob.directory, new_map, O_RDWR | O_CREAT | O_EXCL, 0600));
         const std::uint64_t slot_bytes = durable_slot_bytes(key.size());
         NEROFS_CHECK(allocate(fresh.durable_file, durable_slots * slot_bytes));
         NEROFS_CHECK(
             write_fully(file_io::system(), fresh.durable_file, encode_durable_slot(fresh.durable, key.size()), 0));
-        if (::fsync(fresh.data.get()) != 0 || ::fsync(fresh.durable_file.get()) != 0) return fail_errno("fsync");
+        // Of a whole one nothing is believed to be durable yet: its first checkpoint waits for its bytes.
+        if ((!whole && ::fsync(fresh.data.get()) != 0) || ::fsync(fresh.durable_file.get()) != 0)
+            return fail_errno("fsync");
         if (::renameat(blob.directory.get(), new_map.c_str(), blob.directory.get(), layout::map_file) != 0)
             return fail_errno("replace the presence map");
         return {};

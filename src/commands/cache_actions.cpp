@@ -108,7 +108,7 @@ status fetch_source(const cli::nerofs_fetch& command, const environment& env) {
     if (!image.note().empty()) return fail(error_kind::permanent, image.note());
     NEROFS_CHECK(image.fetch_all());
     const status done =
-        wait_for_all(wish.shown, !image.identity().digest.empty(), env, [&]() -> result<fetch::fetch_statistics> {
+        wait_for_all(wish.shown, image.identity().has_digests(), env, [&]() -> result<fetch::fetch_statistics> {
             if (os::wait_readable(image.fetcher_ended(), os::in_time(0ms))) {
                 std::chrono::milliseconds pause{0};
                 (void)image.bury_fetcher(pause);

@@ -96,11 +96,10 @@ result<fetch::image_info> open_image(const cli::nerofs_serve& command, serve::se
                    cli::classify_source(command.source, command.options, cli::local_entry::none));
         NEROFS_TRY(remote_wish wish, remote_wish_of(spec, command.options));
         NEROFS_TRY(remote, mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
-        NEROFS_TRY(serve::server_setup::blob blob, remote.blob());
-        setup.blobs.push_back(std::move(blob));
+        NEROFS_TRY(setup.blobs, remote.blobs());
         setup.fetcher = remote.connect_server();
         setup.patience = remote.patience();
-        setup.pieces.push_back({0, remote.info().size_bytes, 0, 0, true});
+        NEROFS_TRY(setup.pieces, remote.pieces(remote.info().size_bytes, setup.files));
         return remote.info();
     }
     NEROFS_TRY(mount::opened_source source, mount::open_source(command.source));

@@ -1,5 +1,7 @@
 #include "fetch/open_remote.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
@@ -66,23 +68,29 @@ result<opened_remote> open_url(http::client& client, const open_request& request
     std::shared_ptr<source::authorizer> login;
     if (!request.secrets.username.empty())
         login = std::make_shared<url_login>(request.secrets.username, request.secrets.password);
-    opened.bytes = std::make_unique<source::range_source>(client, url, std::move(login), source_options_for(request));
+    auto bytes = std::make_unique<source::range_source>(client, url, std::move(login), source_options_for(request));
     if (request.known) {
         opened.identity = *request.known;
-        opened.bytes->set_known({opened.identity.size, opened.identity.etag});
+        bytes->set_known({opened.identity.bytes(), opened.identity.etag});
+        opened.stored.push_back(std::move(bytes));
         return opened;
     }
     NEROFS_TRY(const source::blob_facts facts,
-               probe(*opened.bytes, std::chrono::steady_clock::now() + request.source.timeout));
+               probe(*bytes, std::chrono::steady_clock::now() + request.source.timeout));
+    opened.stored.push_back(std::move(bytes));
     if (!facts.ranges)
         return fail(make_error(error_kind::unsupported, "the server gives no parts of it (no HTTP range requests)")
                         .with_hint("download it, and mount the file"));
     if (facts.size == 0) return fail(error_kind::corrupt, "it is empty");
-    opened.identity.size = facts.size;
+    remote_part& part = opened.identity.parts.emplace_back();
+    part.size = facts.size;
     opened.identity.etag = facts.etag;
-    if (const auto key = cache::blob_key::from_url(url.text(), facts.etag, facts.size))
-        opened.identity.key = key->name();
+    if (const auto key = cache::blob_key::from_url(url.text(), facts.etag, facts.size)) part.key = key->name();
     return opened;
+}
+
+bool is_tar(const oci::image_layer& layer) {
+    return layer.type.format == oci::layer_format::tar;
 }
 
 oci::found_credential credential_of(const open_request& request) {
@@ -96,53 +104,97 @@ oci::found_credential credential_of(const open_request& request) {
     return who;
 }
 
-// The layer of an image, or the blob that was named.
-result<oci::descriptor> find_layer(registry::session& with, const open_request& request,
-                                   const registry::patience& until, std::string& resolved) {
+// The layers that are meant: those that were named, or all.
+result<std::vector<oci::image_layer>> find_layers(registry::session& with, const open_request& request,
+                                                  const registry::patience& until, std::string& resolved) {
     oci::platform wanted = oci::this_platform();
     if (!request.source.platform.empty()) {
         NEROFS_TRY(wanted, oci::parse_platform(request.source.platform));
     }
-    NEROFS_TRY(const registry::resolved_image image, registry::resolve(with, wanted, until));
+    NEROFS_TRY(registry::resolved_image image, registry::resolve(with, wanted, until));
     resolved = oci::to_string(image.image);
     oci::layer_choice choice;
     choice.number = request.source.layer;
     if (!request.source.blob.empty()) {
         NEROFS_TRY(choice.blob, oci::parse_digest(request.source.blob));
     }
+    std::vector<oci::image_layer>& layers = image.manifest.layers;
+    const bool all_tar = !layers.empty() && std::all_of(layers.begin(), layers.end(), is_tar);
+    if (all_tar && !choice.number && !choice.blob) {
+        if (layers.size() < most_parts) return std::move(layers);
+        return fail(error_kind::unsupported, fmt::format("the image has {} layers; at most {} are supported",
+                                                         layers.size(), most_parts - 1));
+    }
     NEROFS_TRY(const std::size_t number, oci::select_layer(image.manifest, choice));
-    const oci::image_layer& layer = image.manifest.layers[number];
-    if (layer.type.format == oci::layer_format::tar || layer.type.compression != oci::layer_compression::none)
-        return fail(make_error(error_kind::unsupported, "layer " + std::to_string(number) + " is of type " +
-                                                            layer.blob.media_type + ", not an EROFS image")
-                        .with_hint("layers that are tar archives are not supported yet"));
-    return layer.blob;
+    const oci::image_layer& layer = layers[number];
+    const bool image_itself =
+        layer.type.format == oci::layer_format::erofs && layer.type.compression == oci::layer_compression::none;
+    if (!image_itself && !is_tar(layer))
+        return fail(error_kind::unsupported,
+                    fmt::format("layer {} is of type {}, which is neither an EROFS image nor a tar archive", number,
+                                layer.blob.media_type));
+    if (layer.blob.size == 0) return fail(error_kind::corrupt, "the layer is empty");
+    return std::vector{layer};
 }
 
-result<opened_remote> open_registry(http::client& client, const open_request& request) {
+layer::compression compression_of(const oci::image_layer& layer) {
+    switch (layer.type.compression) {
+        case oci::layer_compression::gzip:
+            return layer::compression::gzip;
+        case oci::layer_compression::zstd:
+            return layer::compression::zstd;
+        default:
+            return layer::compression::plain;
+    }
+}
+
+result<opened_remote> open_registry(http::client& client, const open_request& request, layer_work& work) {
     const registry::patience until{std::chrono::steady_clock::now() + request.source.timeout};
     registry::session_options options;
     NEROFS_TRY(options.image, oci::parse_reference(request.source.name));
     options.who = credential_of(request);
     options.insecure = request.source.insecure;
     const auto session = registry::session::make(client, std::move(options));
+    const auto open_blob = [&](const std::string& digest,
+                               std::uint64_t size) -> result<std::unique_ptr<source::range_source>> {
+        NEROFS_TRY(const oci::digest name, oci::parse_digest(digest));
+        NEROFS_TRY(registry::opened_blob blob,
+                   registry::open_blob(session, name, size, until, source_options_for(request)));
+        return std::move(blob.source);
+    };
+
     opened_remote opened;
-    opened.identity = request.known.value_or(remote_identity());
     if (request.known) {
+        opened.identity = *request.known;
         session->settle(!opened.identity.plain_http);
     } else {
-        NEROFS_TRY(const oci::descriptor layer, find_layer(*session, request, until, opened.identity.resolved));
-        opened.identity.digest = layer.digest.to_string();
-        opened.identity.size = layer.size;
+        std::string resolved;
+        NEROFS_TRY(const std::vector<oci::image_layer> layers, find_layers(*session, request, until, resolved));
+        if (is_tar(layers.front())) {
+            std::vector<remote_layer> all;
+            for (const oci::image_layer& l : layers) {
+                remote_layer& one = all.emplace_back();
+                one.blob = {l.blob.digest.to_string(), l.blob.size};
+                one.how = compression_of(l);
+                NEROFS_TRY(one.source, open_blob(one.blob.digest, one.blob.size));
+            }
+            NEROFS_TRY(opened.identity.parts, open_layers(all, work, request.source.timeout));
+        } else {
+            const oci::descriptor& blob = layers.front().blob;
+            remote_part& part = opened.identity.parts.emplace_back();
+            part.digest = blob.digest.to_string();
+            part.size = blob.size;
+            if (const auto key = cache::blob_key::from_digest(part.digest, blob.size)) part.key = key->name();
+        }
+        opened.identity.resolved = std::move(resolved);
         opened.identity.plain_http = session->secure() == false;
-        if (layer.size == 0) return fail(error_kind::corrupt, "the layer is empty");
-        if (const auto key = cache::blob_key::from_digest(opened.identity.digest, layer.size))
-            opened.identity.key = key->name();
     }
-    NEROFS_TRY(const oci::digest name, oci::parse_digest(opened.identity.digest));
-    NEROFS_TRY(registry::opened_blob blob,
-               registry::open_blob(session, name, opened.identity.size, until, source_options_for(request)));
-    opened.bytes = std::move(blob.source);
+    for (const remote_part& part : opened.identity.parts) {
+        auto& stored = opened.stored.emplace_back();
+        if (part.kind == part_kind::metadata) continue;
+        const bool decoded = part.kind == part_kind::content;
+        NEROFS_TRY(stored, open_blob(decoded ? part.layer : part.digest, decoded ? part.layer_size : part.size));
+    }
     return opened;
 }
 
@@ -161,12 +213,12 @@ http::client_options client_options_for(const open_request& request) {
     return options;
 }
 
-result<opened_remote> open_remote(http::client& client, const open_request& request) {
+result<opened_remote> open_remote(http::client& client, const open_request& request, layer_work& work) {
     switch (request.source.kind) {
         case remote_kind::url:
             return open_url(client, request);
         case remote_kind::registry:
-            return open_registry(client, request);
+            return open_registry(client, request, work);
         case remote_kind::none:
             break;
     }

@@ -12,12 +12,13 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "cache/presence/miss_messages.h"
-#include "cache/verifier.h"
 #include "fetch/blob_fetcher.h"
+#include "fetch/decoding_source.h"
 #include "fetch/local_check.h"
 #include "fetch/open_remote.h"
 #include "fetch/prefetch.h"
 #include "fetch/sandbox.h"
+#include "fetch/upkeep.h"
 #include "os/event_loop.h"
 
 namespace nerofs::fetch {
@@ -26,9 +27,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto cache_time = 60s;       // for the keeper to open the cache, which may have to evict first
-constexpr auto checkpoint_every = 5s;  // what a crash of the machine costs at most, in fetching
-constexpr auto verify_pause = 1s;      // while others fetch, or there is nothing to check yet
-constexpr std::uint64_t verify_step = 8u << 20;
 
 // A server's channel; who waits for bytes answers on it from any thread.
 struct server_link {
@@ -37,86 +35,98 @@ struct server_link {
     os::channel channel;
 };
 
-// Makes durable what has come and checks the blob when it is whole: what may wait for the disk and nobody waits for.
-class upkeep {
+// Made on this machine, and complete when it got its name.
+class no_source final : public source::byte_source {
   public:
-    upkeep(cache::blob_writer& writer, std::string digest) : writer_(writer), digest_(std::move(digest)) {
-        thread_ = std::thread([this] { run(); });
+    id read(source::read_request, completion done) override {
+        std::thread([done = std::move(done)] {
+            done({fail(error_kind::permanent, "the metadata of the layers is gone from the cache", EIO), 0, 0});
+        }).detach();
+        return 0;
     }
-    ~upkeep() {
-        {
-            const std::lock_guard lock(mutex_);
-            stopping_ = true;
+    void cancel(id) override {}
+};
+
+// Where the bytes of what isn't stored as such come from; none: they are as stored.
+result<std::unique_ptr<source::byte_source>> bytes_of_part(const remote_part& part, fd_ref index,
+                                                           source::byte_source* stored,
+                                                           cache::planner_limits& limits) {
+    if (part.kind == part_kind::metadata) return std::make_unique<no_source>();
+    if (part.kind == part_kind::stored || part.layer == part.digest) return nullptr;
+    auto known = read_layer_index(index, part.layer);
+    if (!known) return fail(std::move(known).error().in("index of layer " + part.layer));
+    known->tarindex = {};
+    known->unresolved = {};
+    // What is decoded together is fetched together.
+    limits.min_block_bytes = std::max<std::uint64_t>(limits.min_block_bytes, known->unit_bytes);
+    limits.max_block_bytes = std::max<std::uint64_t>(limits.max_block_bytes, known->unit_bytes);
+    return std::make_unique<decoding_source>(std::make_shared<layer::layer_index>(std::move(*known)), *stored);
+}
+
+// The keeper as the owner of the cache, while an image is opened.
+class keeper_work final : public layer_work {
+  public:
+    explicit keeper_work(const os::channel& keeper) : keeper_(keeper) {}
+
+    result<files> files_for(const std::vector<stored_layer>& layers) override {
+        NEROFS_CHECK(send_layers(keeper_, layers));
+        files given;
+        for (std::uint32_t i = 0; i < layers.size(); ++i) {
+            NEROFS_TRY(os::packet packet, keeper_.receive(os::in_time(cache_time)));
+            NEROFS_TRY(layer_files one, decode_layer_files(packet, i));
+            given.layers.push_back(std::move(one));
         }
-        stop_.notify_all();
-        thread_.join();
+        NEROFS_TRY(os::packet packet, keeper_.receive(os::in_time(cache_time)));
+        NEROFS_TRY(given.metadata, decode_metadata_file(packet));
+        return given;
+    }
+    status indexed(const indexed_layer& which) override {
+        NEROFS_CHECK(send_indexed(keeper_, which));
+        fault::point("fetcher.indexed");
+        return {};
+    }
+    // A keeper that is slow to read them misses some.
+    status progress(std::string_view what) override {
+        const status sent = send_progress(keeper_, what);
+        return sent || sent.error().kind == error_kind::retryable ? status() : sent;
+    }
+    status no_room() override { return send_simple(keeper_, message::no_room); }
+
+  private:
+    const os::channel& keeper_;
+};
+
+// A part of the device: where its bytes come from, and what fills its blob in the cache.
+struct device_part {
+    std::unique_ptr<source::byte_source> decoded;  // over what is stored, where that isn't the part's bytes
+    std::optional<cache::blob_writer> writer;
+    std::unique_ptr<blob_fetcher> blob;
+};
+
+// All parts, one after the other, as the image that begins at `begin`; reading waits as blob_fetcher::read() does.
+class device_image final : public erofs::byte_reader {
+  public:
+    device_image(std::span<const device_part> parts, const remote_identity& identity, std::uint64_t begin)
+        : parts_(parts), identity_(identity), begin_(begin) {}
+    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
+        offset += begin_;
+        for (std::size_t i = 0; i < parts_.size(); ++i) {
+            const std::uint64_t begin = identity_.offset_of(i);
+            const std::uint64_t end = begin + identity_.parts[i].size;
+            if (offset < begin || offset >= end) continue;
+            const std::size_t n = std::min<std::uint64_t>(into.size(), end - offset);
+            NEROFS_CHECK(parts_[i].blob->read(offset - begin, into.first(n)));
+            if (n == into.size()) return {};
+            into = into.subspan(n);
+            offset += n;
+        }
+        return fail(error_kind::corrupt, "a read beyond the end of the device");
     }
 
   private:
-    bool sleep(std::chrono::milliseconds time) {
-        std::unique_lock lock(mutex_);
-        return !stop_.wait_for(lock, time, [this] { return stopping_; });
-    }
-
-    void run() {
-        auto last = std::chrono::steady_clock::now();
-        std::uint32_t seen = writer_.map().generation() - 1;
-        while (sleep(verify())) {
-            const auto now = std::chrono::steady_clock::now();
-            if (now - last < checkpoint_every || writer_.map().generation() == seen) continue;
-            last = now;
-            seen = writer_.map().generation();
-            if (const auto done = writer_.checkpoint(); !done) log::error(done.error().message());
-        }
-    }
-
-    // Does a step of the check; how long to pause before the next.
-    std::chrono::milliseconds verify() {
-        if (digest_.empty() || writer_.map().verified() || !writer_.complete()) return verify_pause;
-        if (!verifier_) {
-            if (!writer_.take_verification()) return verify_pause;
-            auto made = cache::blob_verifier::make(writer_.data(), writer_.map(), digest_);
-            if (!made) {
-                log::error(made.error().message());
-                digest_.clear();
-                return verify_pause;
-            }
-            verifier_.emplace(std::move(*made));
-        }
-        const auto said = verifier_->step(verify_step);
-        if (!said) {
-            log::error("cannot check " + digest_ + ": " + said.error().message());
-            verifier_.reset();
-            return verify_pause;
-        }
-        switch (*said) {
-            case cache::verdict::more:
-                return 1ms;
-            case cache::verdict::waiting:
-                return verify_pause;
-            case cache::verdict::match:
-                writer_.mark_verified();
-                (void)writer_.checkpoint();
-                break;
-            case cache::verdict::mismatch:
-                log::error("the bytes of " + digest_ +
-                           " are not those its digest names: it is put into quarantine, "
-                           "and its readers get EIO");
-                writer_.quarantine();
-                break;
-        }
-        verifier_.reset();
-        digest_.clear();
-        return verify_pause;
-    }
-
-    cache::blob_writer& writer_;
-    std::string digest_;
-    std::optional<cache::blob_verifier> verifier_;
-    std::mutex mutex_;
-    std::condition_variable stop_;
-    bool stopping_ = false;
-    std::thread thread_;
+    std::span<const device_part> parts_;
+    const remote_identity& identity_;
+    std::uint64_t begin_;
 };
 
 class remote_fetch {
@@ -126,7 +136,9 @@ class remote_fetch {
     status run(const os::packet& open);
 
   private:
-    status open_cache(const open_request& request);
+    result<cache_request> open_parts(const open_request& request);
+    result<cache_request> open_part(const open_request& request, std::size_t number);
+    result<image_info> check(const cache_request& wanted);
     void start_prefetch(prefetch_mode mode, std::uint64_t begin);
     void on_keeper();
     void add_server(unique_fd socket);
@@ -139,8 +151,7 @@ class remote_fetch {
     os::event_loop loop_;
     std::unique_ptr<http::client> client_;
     opened_remote source_;
-    std::optional<cache::blob_writer> writer_;
-    std::unique_ptr<blob_fetcher> blob_;
+    std::vector<device_part> parts_;
     std::unique_ptr<upkeep> upkeep_;
     std::unique_ptr<metadata_prefetch> prefetch_;
     std::vector<std::shared_ptr<server_link>> servers_;
@@ -153,62 +164,85 @@ status remote_fetch::run(const os::packet& open) {
         const http::client_options options = client_options_for(request);
         NEROFS_CHECK(enter_sandbox({options.ca_file}));
         NEROFS_TRY(client_, http::client::make(options));
-        NEROFS_TRY(source_, open_remote(*client_, request));
+        keeper_work work(keeper_);
+        NEROFS_TRY(source_, open_remote(*client_, request, work));
         wipe(request.secrets);
         return {};
     };
     if (const status prepared = prepare(); !prepared) return send_error(keeper_, prepared.error());
     fault::point("fetcher.opened");
     NEROFS_CHECK(send_opened(keeper_, source_.identity));
-    NEROFS_CHECK(open_cache(request));
+
+    const auto wanted = open_parts(request);
+    const auto info = !wanted          ? fail(wanted.error())
+                      : !wanted->check ? result<image_info>()
+                                       : check(*wanted);
+    if (!info) return send_error(keeper_, info.error());
+    fault::point("fetcher.answer");
+    if (wanted->check) NEROFS_CHECK(send_info(keeper_, *info));
+    start_prefetch(request.source.prefetch, wanted->fs_offset);
+
     NEROFS_CHECK(loop_.add(keeper_.fd(), [this] { on_keeper(); }));
     schedule();
     const status end = loop_.run();
     // The last first: each uses those before it.
     prefetch_.reset();
-    blob_.reset();
+    for (device_part& p : parts_) p.blob.reset();
     upkeep_.reset();
     return end;
 }
 
-status remote_fetch::open_cache(const open_request& request) {
+// What is said of all parts is said with each.
+result<cache_request> remote_fetch::open_parts(const open_request& request) {
+    cache_request wanted;
+    std::vector<upkeep::blob> blobs;
+    parts_.resize(source_.identity.parts.size());
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+        NEROFS_TRY(wanted, open_part(request, i));
+        blobs.push_back({&*parts_[i].writer, source_.identity.parts[i].digest});
+    }
+    upkeep_ = std::make_unique<upkeep>(std::move(blobs));
+    return wanted;
+}
+
+result<cache_request> remote_fetch::open_part(const open_request& request, std::size_t number) {
     NEROFS_TRY(os::packet packet, keeper_.receive(os::in_time(cache_time)));
     cache_descriptors fds;
     NEROFS_TRY(const cache_request wanted, decode_cache(packet, fds));
-    const auto set_up = [&]() -> result<image_info> {
-        NEROFS_TRY(cache::touch_map touched, cache::touch_map::map(fds.touched, wanted.size, false));
-        NEROFS_TRY(auto writer, cache::blob_writer::attach(
-                                    {std::move(fds.data), std::move(fds.map), std::move(fds.durable)}, wanted.size));
-        writer_.emplace(std::move(writer));
-        blob_fetcher_options options;
-        options.timeout = request.source.timeout;
-        options.background_rate = request.source.background_rate;
-        options.no_room = [to = std::make_shared<os::channel>(duplicate(keeper_.fd()))] {
-            (void)send_simple(*to, message::no_room);  // a dead keeper is noticed elsewhere
-        };
-        blob_ = std::make_unique<blob_fetcher>(*writer_, *source_.bytes, std::move(touched), std::move(options));
-        upkeep_ = std::make_unique<upkeep>(*writer_, wanted.digest);
-        if (!wanted.check) return image_info();
-        fault::point("fetcher.check");
-        blob_image image(*blob_, wanted.fs_offset);
-        if (wanted.fs_offset >= wanted.size) return fail(error_kind::usage, "its file system offset is beyond its end");
-        return check_image(image, wanted.size - wanted.fs_offset, wanted.has_extra_devices);
+    if (wanted.part != number) return fail(error_kind::corrupt, "a message is malformed");
+    const remote_part& part = source_.identity.parts[number];
+    device_part& opened = parts_[number];
+    NEROFS_TRY(cache::touch_map touched, cache::touch_map::map(fds.touched, part.size, false));
+    NEROFS_TRY(auto writer, cache::blob_writer::attach(
+                                {std::move(fds.data), std::move(fds.map), std::move(fds.durable)}, part.size));
+    opened.writer.emplace(std::move(writer));
+    blob_fetcher_options options;
+    options.timeout = request.source.timeout;
+    options.background_rate = request.source.background_rate;
+    options.no_room = [to = std::make_shared<os::channel>(duplicate(keeper_.fd()))] {
+        (void)send_simple(*to, message::no_room);  // a dead keeper is noticed elsewhere
     };
-    const auto info = set_up();
-    if (!info) {
-        (void)send_error(keeper_, info.error());
-        return fail(error_kind::cancelled, "");
-    }
-    fault::point("fetcher.answer");
-    if (wanted.check) NEROFS_CHECK(send_info(keeper_, *info));
-    start_prefetch(request.source.prefetch, wanted.fs_offset);
-    return {};
+    source::range_source* const stored = source_.stored[number].get();
+    NEROFS_TRY(opened.decoded, bytes_of_part(part, fds.index, stored, options.limits));
+    source::byte_source& bytes = opened.decoded ? *opened.decoded : *stored;
+    opened.blob = std::make_unique<blob_fetcher>(*opened.writer, bytes, std::move(touched), std::move(options));
+    return wanted;
 }
 
+result<image_info> remote_fetch::check(const cache_request& wanted) {
+    fault::point("fetcher.check");
+    const std::uint64_t bytes = source_.identity.offset_of(parts_.size());
+    if (wanted.fs_offset >= bytes) return fail(error_kind::usage, "its file system offset is beyond its end");
+    device_image image(parts_, source_.identity, wanted.fs_offset);
+    return check_image(image, bytes - wanted.fs_offset, wanted.has_extra_devices);
+}
+
+// The metadata of layers is on this machine already.
 void remote_fetch::start_prefetch(prefetch_mode mode, std::uint64_t begin) {
     if (mode == prefetch_mode::none) return;
-    prefetch_ = std::make_unique<metadata_prefetch>(*blob_, begin);
-    if (mode == prefetch_mode::all) blob_->want_all();
+    if (parts_.size() == 1) prefetch_ = std::make_unique<metadata_prefetch>(*parts_.front().blob, begin);
+    if (mode == prefetch_mode::all)
+        for (device_part& p : parts_) p.blob->want_all();
 }
 
 void remote_fetch::on_keeper() {
@@ -228,7 +262,7 @@ void remote_fetch::on_keeper() {
             (void)send_statistics(keeper_, statistics());
             break;
         case message::fill:
-            blob_->want_all();
+            for (device_part& p : parts_) p.blob->want_all();
             schedule();
             break;
         default:
@@ -255,10 +289,14 @@ void remote_fetch::on_server(const std::shared_ptr<server_link>& link) {
     }
     fault::point("fetcher.wanted");
     for (const cache::missing_piece& p : *pieces) {
-        blob_->want(p.offset, p.length, [link, id = p.id] {
+        const auto in_vain = [link, id = p.id] {
             const std::lock_guard lock(link->mutex);
             (void)cache::send_read_failed(link->channel, id);
-        });
+        };
+        if (p.blob < parts_.size())
+            parts_[p.blob].blob->want(p.offset, p.length, in_vain);
+        else
+            in_vain();
     }
     schedule();
 }
@@ -275,28 +313,36 @@ void remote_fetch::remove_server(const std::shared_ptr<server_link>& link) {
 
 void remote_fetch::schedule() {
     if (timer_) loop_.cancel(*timer_);
-    timer_ = loop_.at(blob_->next_tick(), [this] {
+    auto next = blob_fetcher::clock::time_point::max();
+    for (const device_part& p : parts_) next = std::min(next, p.blob->next_tick());
+    timer_ = loop_.at(next, [this] {
         timer_.reset();
-        blob_->tick();
+        for (const device_part& p : parts_) p.blob->tick();
         schedule();
     });
 }
 
 fetch_statistics remote_fetch::statistics() const {
-    const source::range_source_stats from = source_.bytes->stats();
     fetch_statistics s;
-    s.present_bytes = blob_->map().present_bytes();
-    s.total_bytes = blob_->map().blob_bytes();
-    s.requests = from.requests;
-    s.fetched_bytes = from.bytes;
-    s.retries = from.retries;
-    s.redirects = from.redirects;
-    s.waiting_reads = blob_->waiting();
-    s.in_flight = blob_->in_flight();
-    s.latency_us = static_cast<std::uint64_t>(from.latency.count());
-    s.bytes_per_second = blob_->bytes_per_second();
-    s.verified = blob_->map().verified();
-    s.last_failure = from.last_failure;
+    s.verified = true;
+    for (const device_part& p : parts_) {
+        s.present_bytes += p.blob->map().present_bytes();
+        s.total_bytes += p.blob->map().blob_bytes();
+        s.waiting_reads += p.blob->waiting();
+        s.in_flight += p.blob->in_flight();
+        s.bytes_per_second += p.blob->bytes_per_second();
+        s.verified = s.verified && p.blob->map().verified();
+    }
+    for (const auto& stored : source_.stored) {
+        if (!stored) continue;
+        const source::range_source_stats from = stored->stats();
+        s.requests += from.requests;
+        s.fetched_bytes += from.bytes;
+        s.retries += from.retries;
+        s.redirects += from.redirects;
+        s.latency_us = std::max(s.latency_us, static_cast<std::uint64_t>(from.latency.count()));
+        if (s.last_failure.empty()) s.last_failure = from.last_failure;
+    }
     return s;
 }
 

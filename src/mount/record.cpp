@@ -20,8 +20,8 @@
 namespace nerofs::mount {
 namespace {
 
-constexpr std::string_view version_line = "nerofs-record 2";
-constexpr std::size_t max_record_bytes = 65536;
+constexpr std::string_view version_line = "nerofs-record 3";
+constexpr std::size_t max_record_bytes = 131072;
 
 std::string escaped(std::string_view value) {
     static constexpr char digits[] = "0123456789abcdef";
@@ -84,12 +84,21 @@ void walk(Record& r, Field&& field) {
     field("credential_kind", r.remote.credential_kind);
     field("credential_place", r.remote.credential_place);
     field("credential_user", r.remote.credential_user);
-    field("digest", r.remote_identity.digest);
-    field("blob_size", r.remote_identity.size);
     field("etag", r.remote_identity.etag);
     field("resolved", r.remote_identity.resolved);
     field("plain_http", r.remote_identity.plain_http);
-    field("cache_key", r.remote_identity.key);
+    auto& parts = r.remote_identity.parts;
+    std::size_t count = parts.size();
+    field("parts", count);
+    if constexpr (!std::is_const_v<Record>) parts.resize(std::min(count, fetch::most_parts));
+    for (auto& part : parts) {
+        field("part_kind", part.kind);
+        field("part_key", part.key);
+        field("part_digest", part.digest);
+        field("part_size", part.size);
+        field("part_layer", part.layer);
+        field("part_layer_size", part.layer_size);
+    }
     field("cache_none", r.cache.none);
     field("cache_directory", r.cache.directory);
     field("cache_bytes", r.cache.bytes);
@@ -209,6 +218,13 @@ bool is_id(std::string_view text) {
     return text.size() == 16 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+bool plausible_parts(const fetch::remote_identity& i) {
+    return !i.parts.empty() && std::all_of(i.parts.begin(), i.parts.end(), [](const fetch::remote_part& p) {
+        return p.size > 0 && p.kind <= fetch::part_kind::content &&
+               (p.kind == fetch::part_kind::content) == (p.layer_size > 0);
+    });
+}
+
 }  // namespace
 
 std::string encode_record(const record& r) {
@@ -230,7 +246,7 @@ result<record> decode_record(std::string_view text) {
     walk(r, fields);
     const bool local = r.remote.kind == fetch::remote_kind::none && r.path.starts_with('/');
     const bool remote = r.remote.kind != fetch::remote_kind::none && r.remote.kind <= fetch::remote_kind::registry &&
-                        r.path.empty() && !r.remote.name.empty() && r.remote_identity.size > 0 &&
+                        r.path.empty() && !r.remote.name.empty() && plausible_parts(r.remote_identity) &&
                         r.remote.prefetch <= fetch::prefetch_mode::all && r.remote.timeout.count() > 0;
     const bool plausible = is_id(r.id) && r.index >= -1 && (local || remote) && r.connections >= 1 &&
                            r.connections <= serve::max_connections && r.block_size >= 512 && r.block_size <= 65536 &&

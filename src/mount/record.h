@@ -49,7 +49,7 @@ struct record {
 // One "key=value" line each, values percent-escaped; the first line names the version. No secrets.
 std::string encode_record(const record& r);
 // Reads either our own format or the peer's one-line format (LOCAL; its other kinds are kind unsupported, by name).
-// Kind corrupt for anything else. Hostile input is expected: at most 64 KiB, every field checked.
+// Kind corrupt for anything else. Hostile input is expected: at most 128 KiB, every field checked.
 result<record> decode_record(std::string_view text);
 
 // Where records, control sockets and the log lie. Root's alone.

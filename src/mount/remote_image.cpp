@@ -60,6 +60,8 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
         image.request_ = r;
         const status opened = image.open_once(known);
         image.request_.waits_for = nullptr;  // whoever asked need not outlive this
+        image.layers_.clear();
+        image.metadata_file_.reset();
         if (opened) return image;
         // The end of its channel is the fetcher's death; everything else is its answer, or ours.
         if (opened.error().kind != error_kind::cancelled) return fail(opened.error());
@@ -77,84 +79,199 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
 
 status remote_image::open_once(const std::optional<fetch::remote_identity>& known) {
     const auto time = 2 * request_.source.timeout + spare_time;
-    const auto tell = [this](const std::string& what) {
-        if (request_.waits_for) request_.waits_for(what);
-    };
-    NEROFS_CHECK(start_fetcher(known));
-    tell("asking for " + request_.source.name);
-    NEROFS_TRY(identity_, fetch::receive_opened(fetcher_.channel, os::in_time(time)));
+    NEROFS_CHECK(start_fetcher(known && is_here(*known) ? known : std::nullopt));
+    NEROFS_CHECK(tell("asking for " + request_.source.name));
+    NEROFS_TRY(identity_, wait_for_identity(time));
     if (known && !(identity_ == *known))
         return fail(error_kind::usage, "it is not the image that was mounted: it has changed", ESTALE);
     NEROFS_CHECK(open_cache());
     NEROFS_CHECK(hand_over_cache(true));
-    tell("reading the first bytes of " + request_.source.name);
+    NEROFS_CHECK(tell("reading the first bytes of " + request_.source.name));
     NEROFS_TRY(info_, fetch::receive_info(fetcher_.channel, os::in_time(time)));
     return {};
 }
 
+status remote_image::tell(const std::string& what) const {
+    if (request_.waits_for && !request_.waits_for(what)) return fail(error_kind::usage, "interrupted", EINTR);
+    return {};
+}
+
+// Whether all that is made on this machine is still there, so that a fetcher needs nobody to go on with it.
+bool remote_image::is_here(const fetch::remote_identity& known) {
+    return std::all_of(known.parts.begin(), known.parts.end(), [this](const fetch::remote_part& p) {
+        if (p.kind == fetch::part_kind::stored) return true;
+        const auto key = cache::blob_key::from_name(p.key);
+        if (!key || !open_store()) return false;
+        if (p.kind == fetch::part_kind::content) return store_->open_index(p.layer).has_value();
+        const auto held = store_->open_blob(*key);
+        const auto map = held ? cache::live_map::map(held->map(), p.size, false) : fail(held.error());
+        return map && map->first_missing(0) == map->chunks();
+    });
+}
+
+// An image of layers is opened when all of them have an index; those without are read as a whole first.
+result<fetch::remote_identity> remote_image::wait_for_identity(std::chrono::milliseconds patience) {
+    for (;;) {
+        NEROFS_TRY(os::packet packet, fetcher_.channel.receive(os::in_time(patience)));
+        switch (fetch::type_of(packet)) {
+            case fetch::message::progress:
+                NEROFS_CHECK(tell(fetch::decode_progress(packet)));
+                break;
+            case fetch::message::no_room:
+                if (store_) free_room();
+                break;
+            case fetch::message::layers: {
+                NEROFS_TRY(const auto layers, fetch::decode_layers(packet));
+                NEROFS_CHECK(give_layer_files(layers));
+                break;
+            }
+            case fetch::message::indexed: {
+                NEROFS_TRY(const fetch::indexed_layer layer, fetch::decode_indexed(packet));
+                NEROFS_CHECK(take_indexed(layer));
+                break;
+            }
+            default:
+                return fetch::decode_opened(packet);
+        }
+    }
+}
+
+// None, and a note for the user, when the cache can't be used.
+cache::store* remote_image::open_store() {
+    if (request_.cache.none || store_failed_) return nullptr;
+    if (!store_) {
+        auto opened = cache::store::open(store_options_for(request_.cache));
+        if (!opened) {
+            note_ = "what is fetched is kept for this mount only: " + opened.error().message();
+            store_failed_ = true;
+            return nullptr;
+        }
+        store_.emplace(std::move(*opened));
+    }
+    return &*store_;
+}
+
+status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& layers) {
+    cache::store* const store = open_store();
+    const auto new_file = [&] { return store ? store->new_file() : cache::new_private_file(private_directory); };
+    layers_.clear();
+    for (const fetch::stored_layer& l : layers) {
+        layer_state& state = layers_.emplace_back();
+        state.digest = l.digest;
+        NEROFS_TRY(state.files.content, new_file());
+        NEROFS_TRY(state.files.fresh, new_file());
+        if (store)
+            if (auto index = store->open_index(l.digest)) state.files.index = std::move(*index);
+        NEROFS_CHECK(fetch::send_layer_files(fetcher_.channel, static_cast<std::uint32_t>(layers_.size() - 1), state.files));
+    }
+    NEROFS_TRY(metadata_file_, new_file());
+    return fetch::send_metadata_file(fetcher_.channel, metadata_file_);
+}
+
+// A fetcher that dies after this begins with what it hadn't done.
+status remote_image::take_indexed(const fetch::indexed_layer& what) {
+    if (what.number >= layers_.size()) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
+    layer_state& layer = layers_[what.number];
+    layer.files.index = duplicate(layer.files.fresh);
+    if (what.size == 0) return {};
+    NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(what.digest, what.size));
+    if (!store_) {
+        NEROFS_TRY(layer.content, cache::adopt_private(key, layer.files.content));
+        return {};
+    }
+    NEROFS_TRY(layer.content, store_->adopt(key, layer.files.content));
+    if (const status kept = store_->keep_index(layer.digest, layer.files.fresh); !kept)
+        log::warning("the index of " + layer.digest + " isn't kept: " + kept.error().message());
+    if (const auto used = store_->make_room(0); !used) log::warning(used.error().message());
+    return {};
+}
+
 result<remote_image> remote_image::adopt(request r, fetch::remote_identity identity,
-                                         const serve::server_setup::blob& kept) {
+                                         std::span<const serve::server_setup::blob> kept) {
     remote_image image;
     image.request_ = std::move(r);
     image.identity_ = std::move(identity);
-    if (kept.size != image.identity_.size || kept.key != image.identity_.key)
-        return fail(error_kind::corrupt, "the server handed over another blob than the record names");
-    cache::blob_key key;
-    if (!kept.key.empty()) {
-        NEROFS_TRY(key, cache::blob_key::from_name(kept.key));
-        if (auto opened = cache::store::open(store_options_for(image.request_.cache)))
-            image.store_.emplace(std::move(*opened));
+    const auto& parts = image.identity_.parts;
+    const auto same = [](const serve::server_setup::blob& b, const fetch::remote_part& p) {
+        return b.size == p.size && b.key == p.key;
+    };
+    if (!std::equal(kept.begin(), kept.end(), parts.begin(), parts.end(), same))
+        return fail(error_kind::corrupt, "the server handed over other blobs than the record names");
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+        const serve::server_setup::blob& b = kept[i];
+        cache::blob_key key;
+        if (!b.key.empty()) {
+            NEROFS_TRY(key, cache::blob_key::from_name(b.key));
+            (void)image.open_store();
+        }
+        part_state& state = image.parts_.emplace_back();
+        state.held =
+            cache::held_blob(key, duplicate(b.pin), duplicate(b.data), duplicate(b.map), duplicate(b.durable));
+        state.touched = duplicate(b.touched);
+        if (parts[i].kind == fetch::part_kind::content && image.store_)
+            if (auto index = image.store_->open_index(parts[i].layer)) state.index = std::move(*index);
     }
-    image.held_ =
-        cache::held_blob(key, duplicate(kept.pin), duplicate(kept.data), duplicate(kept.map), duplicate(kept.durable));
-    image.touched_ = duplicate(kept.touched);
     NEROFS_CHECK(image.restart_fetcher());
     return image;
 }
 
 status remote_image::open_cache() {
-    const ctl::cache_choice& choice = request_.cache;
-    cache::blob_key key;
-    if (identity_.key.empty()) {
-        // Only its size is used.
-        NEROFS_TRY(key, cache::blob_key::from_digest("sha256:" + std::string(64, '0'), identity_.size));
-        if (!choice.none) note_ = "the server gives no strong ETag: what is fetched is kept for this mount only";
-    } else {
-        NEROFS_TRY(key, cache::blob_key::from_name(identity_.key));
-        if (key.size() != identity_.size) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
-    }
-    if (!choice.none && !identity_.key.empty()) {
-        auto opened = [&]() -> result<cache::held_blob> {
-            NEROFS_TRY(cache::store s, cache::store::open(store_options_for(choice)));
-            store_.emplace(std::move(s));
-            return store_->open_blob(key);
-        }();
-        if (opened) {
-            held_ = std::move(*opened);
-        } else if (opened.error().kind == error_kind::usage) {
-            return fail(std::move(opened).error());
-        } else {
-            note_ = "what is fetched is kept for this mount only: " + opened.error().message();
-            store_.reset();
+    parts_.clear();
+    for (fetch::remote_part& part : identity_.parts) {
+        part_state& state = parts_.emplace_back();
+        const auto layer = std::find_if(layers_.begin(), layers_.end(),
+                                        [&](const layer_state& l) { return l.digest == part.layer; });
+        if (part.kind == fetch::part_kind::content && layer != layers_.end()) {
+            state.index = duplicate(layer->files.index);
+            if (!store_) state.held = std::move(layer->content);
+        } else if (part.kind == fetch::part_kind::content && store_) {
+            if (auto index = store_->open_index(part.layer)) state.index = std::move(*index);
         }
-    }
-    if (!held_.data()) {
-        auto opened = cache::open_private(key, private_directory);
-        if (!opened) {
-            NEROFS_TRY(held_, cache::open_private(key, ""));
-        } else {
-            held_ = std::move(*opened);
+        if (!state.held.data()) {
+            NEROFS_TRY(state.held, open_part(part, part.kind == fetch::part_kind::metadata ? metadata_file_ : fd_ref()));
         }
-        identity_.key.clear();
+        if (!store_) part.key.clear();
+        NEROFS_TRY(state.touched, cache::touch_map::make(part.size));
     }
-    NEROFS_TRY(touched_, cache::touch_map::make(identity_.size));
     return {};
 }
 
+// `whole`: a file that has become the part.
+result<cache::held_blob> remote_image::open_part(fetch::remote_part& part, fd_ref whole) {
+    cache::blob_key key;
+    if (part.key.empty()) {
+        // Only its size is used.
+        NEROFS_TRY(key, cache::blob_key::from_digest("sha256:" + std::string(64, '0'), part.size));
+        if (!request_.cache.none) note_ = "the server gives no strong ETag: what is fetched is kept for this mount only";
+    } else {
+        NEROFS_TRY(key, cache::blob_key::from_name(part.key));
+        if (key.size() != part.size) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
+        if (cache::store* const store = open_store()) {
+            auto opened = whole ? store->adopt(key, whole) : store->open_blob(key);
+            if (opened || opened.error().kind == error_kind::usage) return opened;
+            note_ = "what is fetched is kept for this mount only: " + opened.error().message();
+        }
+    }
+    part.key.clear();
+    if (whole) return cache::adopt_private(key, whole);
+    auto opened = cache::open_private(key, private_directory);
+    return opened ? std::move(opened) : cache::open_private(key, "");
+}
+
 std::uint64_t remote_image::present_bytes() const {
-    if (!held_.map()) return 0;
-    const auto map = cache::live_map::map(held_.map(), identity_.size, false);
-    return map ? map->present_bytes() : 0;
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < parts_.size(); ++i)
+        if (const auto map = cache::live_map::map(parts_[i].held.map(), identity_.parts[i].size, false))
+            sum += map->present_bytes();
+    return sum;
+}
+
+bool remote_image::verified() const {
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+        const auto map = cache::live_map::map(parts_[i].held.map(), identity_.parts[i].size, false);
+        if (!map || !map->verified()) return false;
+    }
+    return true;
 }
 
 status remote_image::start_fetcher(const std::optional<fetch::remote_identity>& known) {
@@ -165,33 +282,58 @@ status remote_image::start_fetcher(const std::optional<fetch::remote_identity>& 
 }
 
 status remote_image::hand_over_cache(bool check) {
-    fetch::cache_request what;
-    what.size = identity_.size;
-    what.digest = identity_.digest;
-    what.fs_offset = request_.fs_offset;
-    what.has_extra_devices = request_.has_extra_devices;
-    what.check = check;
-    NEROFS_TRY(cache::writer_files files, held_.for_writer());
-    return fetch::send_cache(
-        fetcher_.channel, what,
-        {std::move(files.data), std::move(files.map), std::move(files.durable), duplicate(touched_)});
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+        const part_state& part = parts_[i];
+        const fetch::cache_request what{static_cast<std::uint32_t>(i), request_.fs_offset, request_.has_extra_devices,
+                                        check};
+        NEROFS_TRY(cache::writer_files files, part.held.for_writer());
+        NEROFS_CHECK(fetch::send_cache(fetcher_.channel, what,
+                                       {std::move(files.data), std::move(files.map), std::move(files.durable),
+                                        duplicate(part.touched), duplicate(part.index)}));
+    }
+    return {};
 }
 
 std::chrono::milliseconds remote_image::patience() const {
     return request_.source.timeout + spare_time;
 }
 
-result<serve::server_setup::blob> remote_image::blob() const {
-    serve::server_setup::blob b;
-    NEROFS_TRY(cache::reader_files files, held_.for_reader());
-    b.key = identity_.key;
-    b.size = identity_.size;
-    b.data = std::move(files.data);
-    b.map = std::move(files.map);
-    b.touched = duplicate(touched_);
-    b.pin = duplicate(held_.pin());
-    b.durable = duplicate(held_.durable());
-    return b;
+result<std::vector<serve::server_setup::blob>> remote_image::blobs() const {
+    std::vector<serve::server_setup::blob> blobs;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+        const cache::held_blob& held = parts_[i].held;
+        serve::server_setup::blob& b = blobs.emplace_back();
+        NEROFS_TRY(cache::reader_files files, held.for_reader());
+        b.key = identity_.parts[i].key;
+        b.size = identity_.parts[i].size;
+        b.data = std::move(files.data);
+        b.map = std::move(files.map);
+        b.touched = duplicate(parts_[i].touched);
+        b.pin = duplicate(held.pin());
+        b.durable = duplicate(held.durable());
+    }
+    return blobs;
+}
+
+result<std::vector<serve::server_setup::piece>> remote_image::pieces(std::uint64_t bytes,
+                                                                     std::vector<unique_fd>& files) const {
+    std::vector<serve::server_setup::piece> all;
+    const std::size_t count = identity_.parts.size();
+    if (count == 1) {
+        all.push_back({0, bytes, 0, request_.fs_offset, true});
+        return all;
+    }
+    const auto zeros = static_cast<std::uint32_t>(files.size());
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const std::uint64_t begin = identity_.offset_of(i);
+        const std::uint64_t end = begin + identity_.parts[i].size;
+        const std::uint64_t filled = identity_.offset_of(i + 1);
+        all.push_back({begin, end - begin, i, 0, true});
+        if (filled != end) all.push_back({end, filled - end, zeros, 0, false});
+    }
+    NEROFS_TRY(unique_fd file, os::make_memfd("nerofs-zeros", fetch::part_block_bytes));
+    files.push_back(std::move(file));
+    return all;
 }
 
 unique_fd remote_image::connect_server() {
@@ -260,11 +402,9 @@ fetch::fetch_statistics remote_image::statistics() {
         }
     }
     fetch::fetch_statistics known;
-    known.total_bytes = identity_.size;
-    if (const auto map = cache::live_map::map(held_.map(), identity_.size, false)) {
-        known.present_bytes = map->present_bytes();
-        known.verified = map->verified();
-    }
+    known.total_bytes = identity_.bytes();
+    known.present_bytes = present_bytes();
+    known.verified = verified();
     known.last_failure = "the fetcher doesn't answer";
     return known;
 }
@@ -290,11 +430,15 @@ void remote_image::close() {
         fetcher_ = {};
     }
     fetch::wipe(request_.secrets);
-    if (!store_ || identity_.key.empty()) return;
-    const cache::blob_key key = held_.key();
-    held_ = {};
-    if (const status settled = store_->settle(key); !settled)
-        log::warning("cannot settle the cache: " + settled.error().message());
+    if (!store_) return;
+    std::vector<cache::blob_key> keys;
+    for (const part_state& p : parts_) keys.push_back(p.held.key());
+    parts_.clear();
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+        if (identity_.parts[i].key.empty()) continue;
+        if (const status settled = store_->settle(keys[i]); !settled)
+            log::warning("cannot settle the cache: " + settled.error().message());
+    }
 }
 
 }  // namespace nerofs::mount

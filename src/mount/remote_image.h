@@ -1,4 +1,4 @@
-// An image that is fetched: its fetcher, its blob in the cache, and what a server needs of both.
+// An image that is fetched: its fetcher, its blobs in the cache, and what a server needs of both.
 #pragma once
 
 #include <signal.h>
@@ -30,7 +30,8 @@ class remote_image {
         ctl::cache_choice cache;
         std::uint64_t fs_offset = 0;
         bool has_extra_devices = false;
-        std::function<void(const std::string&)> waits_for{};  // told what open() waits for, in words
+        // Told what open() waits for, in words; false: nobody waits for it any more.
+        std::function<bool(const std::string&)> waits_for{};
     };
 
     remote_image() = default;
@@ -38,14 +39,14 @@ class remote_image {
     remote_image& operator=(remote_image&&) = default;
     ~remote_image();
 
-    // Finds the image, opens its cache, and checks it. Up to several times the source's timeout. With `known` only
-    // these very bytes will do.
+    // Finds the image, opens its cache, and checks it. Up to several times the source's timeout; layers that are seen
+    // for the first time are read as a whole, for as long as they come. With `known` only these very bytes will do.
     static result<remote_image> open(request r, const std::optional<fetch::remote_identity>& known);
-    // Goes on with the blob that a server has kept; a fetcher is started. Its old one goes when nobody talks to it.
+    // Goes on with the blobs that a server has kept; a fetcher is started. Its old one goes when nobody talks to it.
     static result<remote_image> adopt(request r, fetch::remote_identity identity,
-                                      const serve::server_setup::blob& kept);
+                                      std::span<const serve::server_setup::blob> kept);
 
-    explicit operator bool() const { return identity_.size != 0; }
+    explicit operator bool() const { return !identity_.parts.empty(); }
     const fetch::image_info& info() const { return info_; }  // nothing after adopt()
     const fetch::remote_identity& identity() const { return identity_; }
     const std::string& note() const { return note_; }  // for the user, or empty
@@ -53,7 +54,10 @@ class remote_image {
     pid_t fetcher_pid() const { return fetcher_.process.pid(); }
     std::uint64_t fetcher_restarts() const { return restarts_; }
 
-    result<serve::server_setup::blob> blob() const;
+    result<std::vector<serve::server_setup::blob>> blobs() const;
+    // Where the bytes of a device of `bytes` lie, of which the image begins at the request's fs_offset of its blob.
+    // What fills up its parts is a file that is added to `files`.
+    result<std::vector<serve::server_setup::piece>> pieces(std::uint64_t bytes, std::vector<unique_fd>& files) const;
     // A channel between the fetcher and a server: the server's end. None when there is no fetcher just now.
     unique_fd connect_server();
 
@@ -78,20 +82,43 @@ class remote_image {
     void close();
 
   private:
+    // A part of the device, and the index that its bytes are found by.
+    struct part_state {
+        cache::held_blob held;
+        unique_fd touched;
+        unique_fd index;
+    };
+    // A layer that may have to be read as a whole.
+    struct layer_state {
+        std::string digest;
+        fetch::layer_files files;
+        cache::held_blob content;  // once it was: pinned until the image is open
+    };
+
     status open_once(const std::optional<fetch::remote_identity>& known);
+    bool is_here(const fetch::remote_identity& known);
+    result<fetch::remote_identity> wait_for_identity(std::chrono::milliseconds patience);
+    status tell(const std::string& what) const;
+    cache::store* open_store();
+    status give_layer_files(const std::vector<fetch::stored_layer>& layers);
+    status take_indexed(const fetch::indexed_layer& what);
     status open_cache();
+    result<cache::held_blob> open_part(fetch::remote_part& part, fd_ref whole);
     status start_fetcher(const std::optional<fetch::remote_identity>& known);
     status hand_over_cache(bool check);
     void free_room();
     std::uint64_t present_bytes() const;
+    bool verified() const;
 
     request request_;
     fetch::remote_identity identity_;
     fetch::image_info info_;
     std::string note_;
-    std::optional<cache::store> store_;  // none for a private file
-    cache::held_blob held_;
-    unique_fd touched_;
+    std::optional<cache::store> store_;  // none for private files
+    bool store_failed_ = false;
+    std::vector<part_state> parts_;
+    std::vector<layer_state> layers_;  // while it is being opened
+    unique_fd metadata_file_;          // ... too
     child fetcher_;
     std::chrono::steady_clock::time_point started_;
     std::chrono::milliseconds pause_{0};

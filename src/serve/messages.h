@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ namespace nerofs::serve {
 enum class message : std::uint8_t {
     // keeper to server
     setup = 1,           // server_setup; the first message
+    more_blobs = 6,      // follows a setup whose blobs don't fit one packet, until all have come
     replace_socket = 2,  // {index} and a socket for an ended connection, whose journal the keeper has reset
     ping = 3,
     set_fetcher = 5,  // a channel to the fetcher, in place of a dead one
@@ -75,7 +77,8 @@ struct server_setup {
 };
 
 status send_setup(const os::channel& to, const server_setup& setup);
-result<server_setup> decode_setup(os::packet packet);
+// `next` brings the packets that follow `first`, where there are any.
+result<server_setup> decode_setup(os::packet first, const std::function<result<os::packet>()>& next = {});
 
 status send_simple(const os::channel& to, message type);
 status send_hello(const os::channel& to, role who);

@@ -1,6 +1,7 @@
 #include "fetch/protocol/messages.h"
 
 #include "base/wire.h"
+#include "os/fd_fields.h"
 
 namespace nerofs::fetch {
 namespace {
@@ -15,7 +16,7 @@ error decode_failed(wire_reader& body) {
 }
 
 auto malformed() {
-    return fail(error_kind::corrupt, "a malformed request");
+    return fail(error_kind::corrupt, "a malformed message");
 }
 
 }  // namespace
@@ -69,10 +70,9 @@ result<open_request> decode_open(const os::packet& packet) {
 
 status send_cache(const os::channel& to, const cache_request& request, const cache_descriptors& fds) {
     wire_writer body;
-    body.put(message::cache).put(request.size).put(request.digest).put(request.fs_offset);
-    body.put(request.has_extra_devices).put(request.check).put(bool(fds.durable));
-    std::vector<fd_ref> list{fds.data, fds.map, fds.touched};
-    if (fds.durable) list.push_back(fds.durable);
+    body.put(message::cache).put(request.part).put(request.fs_offset).put(request.has_extra_devices).put(request.check);
+    std::vector<fd_ref> list;
+    for (const unique_fd* fd : {&fds.data, &fds.map, &fds.touched, &fds.durable, &fds.index}) os::put_fd(body, list, *fd);
     return to.send(body.bytes(), list);
 }
 
@@ -80,18 +80,92 @@ result<cache_request> decode_cache(os::packet& packet, cache_descriptors& fds) {
     wire_reader body(packet.bytes);
     const auto type = body.get<message>();
     cache_request request;
-    request.size = body.get<std::uint64_t>();
-    request.digest = body.text();
+    request.part = body.get<std::uint32_t>();
     request.fs_offset = body.get<std::uint64_t>();
     request.has_extra_devices = body.get<bool>();
     request.check = body.get<bool>();
-    const bool durable = body.get<bool>();
-    if (type != message::cache || !body.done() || packet.fds.size() != (durable ? 4 : 3)) return malformed();
-    fds.data = std::move(packet.fds[0]);
-    fds.map = std::move(packet.fds[1]);
-    fds.touched = std::move(packet.fds[2]);
-    if (durable) fds.durable = std::move(packet.fds[3]);
+    std::size_t next = 0;
+    for (unique_fd* fd : {&fds.data, &fds.map, &fds.touched, &fds.durable, &fds.index})
+        if (!os::take_fd(body, packet.fds, next, *fd)) return malformed();
+    if (type != message::cache || !body.done() || next != packet.fds.size() || !fds.data || !fds.map || !fds.touched)
+        return malformed();
     return request;
+}
+
+status send_layer_files(const os::channel& to, std::uint32_t number, const layer_files& files) {
+    wire_writer body;
+    body.put(message::layer_files).put(number);
+    std::vector<fd_ref> list;
+    for (const unique_fd* fd : {&files.content, &files.fresh, &files.index}) os::put_fd(body, list, *fd);
+    return to.send(body.bytes(), list);
+}
+
+result<layer_files> decode_layer_files(os::packet& packet, std::uint32_t number) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    const auto of = body.get<std::uint32_t>();
+    layer_files files;
+    std::size_t next = 0;
+    for (unique_fd* fd : {&files.content, &files.fresh, &files.index})
+        if (!os::take_fd(body, packet.fds, next, *fd)) return malformed();
+    if (type != message::layer_files || of != number || !body.done() || !files.content || !files.fresh)
+        return malformed();
+    return files;
+}
+
+status send_metadata_file(const os::channel& to, fd_ref file) {
+    return to.send(wire_writer().put(message::metadata_file).bytes(), std::span(&file, 1));
+}
+
+result<unique_fd> decode_metadata_file(os::packet& packet) {
+    if (type_of(packet) != message::metadata_file || packet.fds.size() != 1) return malformed();
+    return std::move(packet.fds.front());
+}
+
+status send_layers(const os::channel& to, const std::vector<stored_layer>& layers) {
+    wire_writer body;
+    body.put(message::layers).put(layers.size());
+    for (const stored_layer& l : layers) body.put(l.digest).put(l.size);
+    return to.send(body.bytes());
+}
+
+result<std::vector<stored_layer>> decode_layers(const os::packet& packet) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    const auto count = body.get<std::uint64_t>();
+    std::vector<stored_layer> layers;
+    for (std::uint64_t i = 0; body.ok() && i < count && i < most_parts; ++i) {
+        stored_layer& l = layers.emplace_back();
+        l.digest = body.text();
+        l.size = body.get<std::uint64_t>();
+    }
+    if (type != message::layers || !body.done()) return malformed();
+    return layers;
+}
+
+status send_indexed(const os::channel& to, const indexed_layer& layer) {
+    return to.send(wire_writer().put(message::indexed).put(layer.number).put(layer.digest).put(layer.size).bytes());
+}
+
+result<indexed_layer> decode_indexed(const os::packet& packet) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    indexed_layer layer;
+    layer.number = body.get<std::uint32_t>();
+    layer.digest = body.text();
+    layer.size = body.get<std::uint64_t>();
+    if (type != message::indexed || !body.done()) return malformed();
+    return layer;
+}
+
+status send_progress(const os::channel& to, std::string_view what) {
+    return to.send(wire_writer().put(message::progress).put(what).bytes());
+}
+
+std::string decode_progress(const os::packet& packet) {
+    wire_reader body(packet.bytes);
+    (void)body.get<message>();
+    return body.text();
 }
 
 status send_server(const os::channel& to, fd_ref channel) {
@@ -154,14 +228,13 @@ result<image_info> receive_info(const os::channel& from, os::deadline until) {
     return fail(error_kind::corrupt, "the fetcher's answer is malformed");
 }
 
-result<remote_identity> receive_opened(const os::channel& from, os::deadline until) {
-    NEROFS_TRY(const os::packet packet, from.receive(until));
+result<remote_identity> decode_opened(const os::packet& packet) {
     wire_reader body(packet.bytes);
     const auto type = body.get<message>();
     if (type == message::failed) return fail(decode_failed(body));
     remote_identity identity;
     decode(body, identity);
-    if (type == message::opened && body.done()) return identity;
+    if (type == message::opened && body.done() && !identity.parts.empty()) return identity;
     return fail(error_kind::corrupt, "the fetcher's answer is malformed");
 }
 

@@ -1,8 +1,11 @@
 // What the keeper and the fetcher say to each other.
 //
 // A local image: `check` with its descriptor; the answer is `info` or `failed`, and the fetcher ends.
-// A remote one: `open`, answered with `opened` or `failed`; then `cache` with the blob's descriptors, answered with
-// `info` or `failed`; from then on it fetches, until the keeper and all servers have closed their channels.
+// A remote one: `open`, answered with `opened` or `failed`; then for each part of it `cache` with the descriptors of its
+// blob. After the last one comes `info` or `failed`; from then on it fetches, until the keeper and all servers have
+// closed their channels.
+// Before an image of layers is `opened` the fetcher tells its `layers`. The keeper sends for each of them `layer_files`,
+// and `metadata_file`; the fetcher says `indexed` for each layer whose files it has filled, and `progress` meanwhile.
 #pragma once
 
 #include "base/result.h"
@@ -17,6 +20,8 @@ enum class message : std::uint8_t {
     check = 1,  // {offset, has_extra_devices} and the image
     open,       // open_request
     cache,      // cache_request and descriptors
+    layer_files,    // {number} and descriptors
+    metadata_file,  // an empty file for the part of kind metadata
     server,     // a channel to a server (serve/misses.h)
     statistics,
     fill,  // fetch all of it, in the background
@@ -26,6 +31,9 @@ enum class message : std::uint8_t {
     opened,             // remote_identity
     statistics_answer,  // fetch_statistics
     no_room,            // the cache's file system is full: something has to be evicted
+    layers,             // stored_layers
+    indexed,            // indexed_layer
+    progress,           // what is waited for, in words
 };
 
 struct check_request {
@@ -40,10 +48,30 @@ struct open_request {
     std::optional<remote_identity> known;
 };
 
-// With the descriptors of a cache::writer_files (the durable map may be none) and of a touch map.
-struct cache_request {
+// A layer as the source has it.
+struct stored_layer {
+    std::string digest;
     std::uint64_t size = 0;
-    std::string digest;           // checked when all is there; or empty
+};
+
+// What a fetcher works with on a layer.
+struct layer_files {
+    unique_fd content;  // empty, writable: the decoded layer, if it has to be read as a whole
+    unique_fd fresh;    // empty, writable: its index, then
+    unique_fd index;    // readable: the index that is kept of it; or none
+};
+
+// A layer that was read as a whole: its files are complete.
+struct indexed_layer {
+    std::uint32_t number = 0;
+    std::string digest;  // of its content
+    std::uint64_t size = 0;
+};
+
+// A part of the device. With the descriptors of a cache::writer_files (the durable map may be none), of a touch map,
+// and for a layer's content of its index, if there is one.
+struct cache_request {
+    std::uint32_t part = 0;
     std::uint64_t fs_offset = 0;  // of the image in the blob
     bool has_extra_devices = false;
     bool check = true;  // false: it was checked before; no answer
@@ -53,16 +81,22 @@ struct cache_descriptors {
     unique_fd map;
     unique_fd durable;
     unique_fd touched;
+    unique_fd index;
 };
 
 status send_check(const os::channel& to, const check_request& request, fd_ref image);
 status send_open(const os::channel& to, const open_request& request);
 status send_cache(const os::channel& to, const cache_request& request, const cache_descriptors& fds);
+status send_layer_files(const os::channel& to, std::uint32_t number, const layer_files& files);
+status send_metadata_file(const os::channel& to, fd_ref file);
 status send_server(const os::channel& to, fd_ref channel);
 status send_simple(const os::channel& to, message type);
 status send_info(const os::channel& to, const image_info& info);
 status send_error(const os::channel& to, const error& e);
 status send_opened(const os::channel& to, const remote_identity& identity);
+status send_layers(const os::channel& to, const std::vector<stored_layer>& layers);
+status send_indexed(const os::channel& to, const indexed_layer& layer);
+status send_progress(const os::channel& to, std::string_view what);
 status send_statistics(const os::channel& to, const fetch_statistics& s);
 
 message type_of(const os::packet& packet);
@@ -70,11 +104,18 @@ result<check_request> decode_check(const os::packet& packet);
 result<open_request> decode_open(const os::packet& packet);
 // Takes the descriptors out of the packet.
 result<cache_request> decode_cache(os::packet& packet, cache_descriptors& fds);
+// Take the descriptors out of the packet.
+result<layer_files> decode_layer_files(os::packet& packet, std::uint32_t number);
+result<unique_fd> decode_metadata_file(os::packet& packet);
 result<fetch_statistics> decode_statistics(const os::packet& packet);
+result<std::vector<stored_layer>> decode_layers(const os::packet& packet);
+result<indexed_layer> decode_indexed(const os::packet& packet);
+std::string decode_progress(const os::packet& packet);
+// `opened`, or the error of `failed`.
+result<remote_identity> decode_opened(const os::packet& packet);
 
-// The answer, or the error the fetcher found, or why neither came.
+// The answer, or the error that the fetcher found, or why neither came.
 result<image_info> receive_info(const os::channel& from, os::deadline until);
-result<remote_identity> receive_opened(const os::channel& from, os::deadline until);
 
 // "Linux 6.4 or later (blocks smaller than 4096 bytes)": what the image needs of the kernel, or empty.
 std::string needs_of(const image_info& info);

@@ -1,6 +1,8 @@
 #include "fetch/protocol/remote_source.h"
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 
 namespace nerofs::fetch {
 namespace {
@@ -47,17 +49,43 @@ void decode(wire_reader& from, remote_secrets& s) {
     for (std::uint64_t i = 0; from.ok() && i < count && i < most_proxies; ++i) s.proxies.push_back(from.text());
 }
 
+std::uint64_t remote_identity::bytes() const {
+    return std::accumulate(parts.begin(), parts.end(), std::uint64_t{0},
+                           [](std::uint64_t sum, const remote_part& p) { return sum + p.size; });
+}
+
+std::uint64_t remote_identity::offset_of(std::size_t n) const {
+    if (parts.size() == 1) return n == 0 ? 0 : parts.front().size;
+    std::uint64_t offset = 0;
+    for (std::size_t i = 0; i < n; ++i) offset += (parts[i].size + part_block_bytes - 1) / part_block_bytes * part_block_bytes;
+    return offset;
+}
+
+bool remote_identity::has_digests() const {
+    return std::all_of(parts.begin(), parts.end(), [](const remote_part& p) { return !p.digest.empty(); });
+}
+
 void encode(wire_writer& to, const remote_identity& i) {
-    to.put(i.digest).put(i.size).put(i.etag).put(i.resolved).put(i.plain_http).put(i.key);
+    to.put(i.parts.size());
+    for (const remote_part& p : i.parts)
+        to.put(p.kind).put(p.key).put(p.digest).put(p.size).put(p.layer).put(p.layer_size);
+    to.put(i.etag).put(i.resolved).put(i.plain_http);
 }
 
 void decode(wire_reader& from, remote_identity& i) {
-    i.digest = from.text();
-    i.size = from.get<std::uint64_t>();
+    const auto count = from.get<std::uint64_t>();
+    for (std::uint64_t n = 0; from.ok() && n < count && n < most_parts; ++n) {
+        remote_part& p = i.parts.emplace_back();
+        p.kind = from.get<part_kind>();
+        p.key = from.text();
+        p.digest = from.text();
+        p.size = from.get<std::uint64_t>();
+        p.layer = from.text();
+        p.layer_size = from.get<std::uint64_t>();
+    }
     i.etag = from.text();
     i.resolved = from.text();
     i.plain_http = from.get<bool>();
-    i.key = from.text();
 }
 
 void encode(wire_writer& to, const fetch_statistics& s) {

@@ -45,17 +45,43 @@ struct remote_secrets {
     std::vector<std::string> proxies;  // "https_proxy=http://user:password@host:port"
 };
 
+enum class part_kind : std::uint8_t {
+    stored,    // bytes as the source has them
+    metadata,  // EROFS metadata of a tree of layers, made on this machine from their indexes
+    content,   // the tar that a layer is, decoded
+};
+
+// A blob in the cache that a device is made of.
+struct remote_part {
+    part_kind kind = part_kind::stored;
+    std::string key;               // in the cache; empty: kept for this mount only
+    std::string digest;            // of its bytes, or empty: they may change unnoticed
+    std::uint64_t size = 0;        // bytes
+    std::string layer;             // of content: the digest of the layer as it is stored
+    std::uint64_t layer_size = 0;  // ... and its bytes
+
+    friend bool operator==(const remote_part&, const remote_part&) = default;
+};
+
 // The bytes that were found under it. Once known a fetcher serves these and no others.
 struct remote_identity {
-    std::string digest;       // of the blob, or empty
-    std::uint64_t size = 0;   // bytes
-    std::string etag;         // strong, or empty
-    std::string resolved;     // the reference with the manifest's digest; empty for a URL
-    bool plain_http = false;  // how the registry speaks
-    std::string key;          // in the cache; empty: bytes that may change unnoticed, kept for this mount only
+    std::vector<remote_part> parts;  // of the device, in order; several are filled up to whole blocks each
+    std::string etag;                // of a URL: strong, or empty
+    std::string resolved;            // the reference with the manifest's digest; empty for a URL
+    bool plain_http = false;         // how the registry speaks
+
+    std::uint64_t bytes() const;                   // of all parts
+    std::uint64_t offset_of(std::size_t n) const;  // of a part in the device; parts.size(): the device's end
+    bool has_digests() const;                      // so that all of it can be checked
 
     friend bool operator==(const remote_identity&, const remote_identity&) = default;
 };
+
+// Of an image of layers (erofs/writer.h).
+inline constexpr std::uint64_t part_block_bytes = 512;
+
+// Docker makes at most 127 layers.
+inline constexpr std::size_t most_parts = 160;
 
 // What the fetcher tells of its work. Counted from its start; a restarted one begins anew.
 struct fetch_statistics {

@@ -323,8 +323,7 @@ result<serve::server_setup> keeper::setup_now() {
     for (const unique_fd& file : files_) setup.files.push_back(duplicate(file));
     for (const connection& c : connections_) (by_fuse() ? setup.fuse : setup.sockets).push_back(duplicate(c.socket));
     if (remote_) {
-        NEROFS_TRY(serve::server_setup::blob blob, remote_.blob());
-        setup.blobs.push_back(std::move(blob));
+        NEROFS_TRY(setup.blobs, remote_.blobs());
         setup.fetcher = remote_.connect_server();
         setup.patience = remote_.patience();
     }

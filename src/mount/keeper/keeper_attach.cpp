@@ -136,7 +136,10 @@ remote_image::request keeper::remote_request(const fetch::remote_secrets& secret
 
 status keeper::open_remote(const fetch::remote_secrets& secrets, const std::optional<fetch::remote_identity>& known) {
     remote_image::request request = remote_request(secrets);
-    request.waits_for = [this](const std::string& what) { (void)ctl::send_text(front_, ctl::message::progress, what); };
+    request.waits_for = [this](const std::string& what) {
+        const status told = ctl::send_text(front_, ctl::message::progress, what);
+        return told || told.error().kind != error_kind::cancelled;
+    };
     NEROFS_TRY(remote_, remote_image::open(std::move(request), known));
     const fetch::image_info& info = remote_.info();
     if (!record_.identity.uuid.empty() && record_.identity.uuid != info.uuid)
@@ -145,7 +148,7 @@ status keeper::open_remote(const fetch::remote_secrets& secrets, const std::opti
     record_.identity.size_bytes = info.size_bytes;
     record_.identity.uuid = info.uuid;
     note_ = remote_.note();
-    pieces_.push_back({0, info.size_bytes, 0, record_.fs_offset, true});
+    NEROFS_TRY(pieces_, remote_.pieces(info.size_bytes, files_));
     take_facts(info);
     return {};
 }
@@ -247,7 +250,7 @@ status keeper::adopt_server(os::channel server, const fetch::remote_secrets& sec
     NEROFS_CHECK(serve::send_simple(server, serve::message::adopt));
     NEROFS_TRY(os::packet packet, server.receive(os::in_time(answer_time)));
     NEROFS_TRY(os::process process, os::process::watch(packet.sender));
-    NEROFS_TRY(serve::server_setup setup, serve::decode_setup(std::move(packet)));
+    NEROFS_TRY(serve::server_setup setup, serve::decode_setup(std::move(packet), [&] { return server.receive(os::in_time(answer_time)); }));
     std::vector<unique_fd>& links = by_fuse() ? setup.fuse : setup.sockets;
     if (setup.connections != links.size() || !setup.journal || !setup.control)
         return fail(error_kind::corrupt, "the server handed over too little");
@@ -264,7 +267,7 @@ status keeper::adopt_server(os::channel server, const fetch::remote_secrets& sec
     server_ = child{std::move(process), std::move(server)};
     server_ready_ = true;
     if (!setup.blobs.empty()) {
-        NEROFS_TRY(remote_, remote_image::adopt(remote_request(secrets), record_.remote_identity, setup.blobs.front()));
+        NEROFS_TRY(remote_, remote_image::adopt(remote_request(secrets), record_.remote_identity, setup.blobs));
         if (const unique_fd fetcher = remote_.connect_server())
             NEROFS_CHECK(serve::send_fetcher(server_.channel, fetcher));
     }

@@ -65,7 +65,11 @@ TEST(record, of_an_image_that_is_fetched) {
     r.remote.background_rate = 1u << 20;
     r.remote.credential_kind = 3;
     r.remote.credential_place = "/root/.docker/config.json";
-    r.remote_identity = {"sha256:ab", 123456, "", "registry.example/team/tools@sha256:cd", true, "sha256-ab-123456"};
+    r.remote_identity.parts = {
+        {fetch::part_kind::metadata, "sha256-ab-512", "sha256:ab", 512, "", 0},
+        {fetch::part_kind::content, "sha256-cd-123456", "sha256:cd", 123456, "sha256:ef", 50000}};
+    r.remote_identity.resolved = "registry.example/team/tools@sha256:cd";
+    r.remote_identity.plain_http = true;
     r.cache = {false, "/srv/cache with space", 1u << 30};
     const auto back = decode_record(encode_record(r));
     ASSERT_TRUE(back) << back.error().text;
@@ -79,7 +83,12 @@ TEST(record, of_an_image_that_is_fetched) {
              {"remote=2", "remote=3"},
              {"remote=2", "remote=0"},  // and no path
              {"remote_name=registry.example/team/tools:1.2", "remote_name="},
-             {"blob_size=123456", "blob_size=0"},
+             {"part_size=123456", "part_size=0"},
+             {"part_kind=2", "part_kind=3"},
+             {"part_kind=2", "part_kind=0"},  // whose bytes are no layer's
+             {"parts=2", "parts=1"},
+             {"parts=2", "parts=0"},
+             {"parts=2", "parts=18446744073709551615"},
              {"remote_prefetch=2", "remote_prefetch=3"},
              {"remote_timeout=7", "remote_timeout=0"},
              {"remote_layer=", "remote_layer=x"}})

@@ -1,0 +1,273 @@
+#include "fetch/open_layers.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "cache/key.h"
+#include "codec/hex.h"
+#include "codec/sha256.h"
+#include "erofs/writer.h"
+#include "layer/ingest.h"
+#include "layer/merge.h"
+#include "os/files.h"
+#include "os/shared_memory.h"
+#include "source/in_order.h"
+
+namespace nerofs::fetch {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr unsigned layers_at_once = 3;  // decoded, each by a thread; more would only take memory
+constexpr auto tell_every = 500ms;
+constexpr auto room_pause = 200ms;
+constexpr unsigned most_room_pauses = 50;
+constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 30;
+
+std::string digest_text(const codec::sha256_digest& digest) {
+    return "sha256:" + codec::to_hex(digest);
+}
+
+// "sha256:<hex>" as its bytes; other algorithms can't be computed here.
+std::optional<codec::sha256_digest> digest_bytes(std::string_view text) {
+    codec::sha256_digest digest;
+    constexpr std::string_view prefix = "sha256:";
+    if (!text.starts_with(prefix) || !codec::from_hex(text.substr(prefix.size()), digest)) return std::nullopt;
+    return digest;
+}
+
+// Appends to a file in the cache; a full disk is waited for, for a while.
+class appender {
+  public:
+    appender(fd_ref file, std::function<status()> no_room) : file_(file), no_room_(std::move(no_room)) {}
+
+    status operator()(std::span<const std::byte> bytes) {
+        unsigned pauses = 0;
+        while (!bytes.empty()) {
+            const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at_));
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) {
+                if ((errno != ENOSPC && errno != EDQUOT) || pauses++ == most_room_pauses)
+                    return fail_errno("write into the cache");
+                NEROFS_CHECK(no_room_());
+                std::this_thread::sleep_for(room_pause);
+                continue;
+            }
+            at_ += static_cast<std::uint64_t>(n);
+            bytes = bytes.subspan(static_cast<std::size_t>(n));
+        }
+        return {};
+    }
+
+  private:
+    fd_ref file_;
+    std::function<status()> no_room_;
+    std::uint64_t at_ = 0;
+};
+
+class memory_image final : public erofs::byte_reader {
+  public:
+    explicit memory_image(std::span<const std::byte> bytes) : bytes_(bytes) {}
+    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
+        if (offset > bytes_.size() || into.size() > bytes_.size() - offset)
+            return fail(error_kind::corrupt, "the index ends early");
+        std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), into.size(), into.begin());
+        return {};
+    }
+
+  private:
+    std::span<const std::byte> bytes_;
+};
+
+class opening {
+  public:
+    opening(const std::vector<remote_layer>& layers, layer_work& work, std::chrono::milliseconds timeout)
+        : layers_(layers), work_(work), timeout_(timeout) {}
+
+    result<std::vector<remote_part>> run() {
+        std::vector<stored_layer> unique;
+        for (const remote_layer& l : layers_) {
+            const auto [known, fresh] = number_of_.emplace(l.blob.digest, unique.size());
+            if (!fresh) continue;
+            unique.push_back(l.blob);
+            source_of_.push_back(&l);
+        }
+        NEROFS_TRY(files_, work_.files_for(unique));
+        indexes_.resize(unique.size());
+        NEROFS_CHECK(find_indexes());
+        NEROFS_CHECK(read_missing());
+        return write_metadata();
+    }
+
+  private:
+    status find_indexes() {
+        for (std::size_t i = 0; i < indexes_.size(); ++i) {
+            if (files_.layers[i].index)
+                if (auto known = read_layer_index(files_.layers[i].index, source_of_[i]->blob.digest))
+                    indexes_[i] = std::move(*known);
+            if (!indexes_[i]) missing_.push_back(i);
+        }
+        return {};
+    }
+
+    // A few layers at a time, while this thread tells how far they are.
+    status read_missing() {
+        if (missing_.empty()) return {};
+        std::uint64_t total = 0;
+        for (const std::size_t i : missing_) total += source_of_[i]->blob.size;
+        std::vector<std::thread> threads;
+        running_ = std::min<std::size_t>(layers_at_once, missing_.size());
+        for (std::size_t i = running_; i > 0; --i) threads.emplace_back([this] { work_on_missing(); });
+        {
+            std::unique_lock lock(mutex_);
+            while (!changed_.wait_for(lock, tell_every, [this] { return running_ == 0; }) && !failure_) {
+                lock.unlock();
+                const status told = tell(fmt::format("reading {} of {} layers for the first time: {:.1f} of {:.1f} MB",
+                                                     missing_.size(), layers_.size(),
+                                                     static_cast<double>(received_) / 1e6,
+                                                     static_cast<double>(total) / 1e6));
+                lock.lock();
+                if (!told && !failure_) failure_ = told.error();
+            }
+        }
+        for (std::thread& t : threads) t.join();
+        return failure_ ? fail(*failure_) : status();
+    }
+
+    void work_on_missing() {
+        for (;;) {
+            std::size_t layer = 0;
+            {
+                const std::lock_guard lock(mutex_);
+                if (failure_ || next_ == missing_.size()) break;
+                layer = missing_[next_++];
+            }
+            const status done = read_layer(layer);
+            const std::lock_guard lock(mutex_);
+            if (!done && !failure_) failure_ = done.error();
+        }
+        const std::lock_guard lock(mutex_);
+        --running_;
+        changed_.notify_all();
+    }
+
+    status read_layer(std::size_t number) {
+        const remote_layer& from = *source_of_[number];
+        const auto no_room = [this]() -> status {
+            const std::lock_guard lock(work_mutex_);
+            return work_.no_room();
+        };
+        layer::ingest_options options;
+        options.how = from.how;
+        options.stored_digest = digest_bytes(from.blob.digest);
+        options.hash_threads = 1;
+        options.content = appender(files_.layers[number].content, no_room);
+        layer::layer_ingest ingest(std::move(options));
+        source::in_order_options order;
+        order.silence = timeout_;
+        const auto push = [&](std::span<const std::byte> bytes) -> status {
+            received_ += bytes.size();
+            if (stopped()) return fail(error_kind::cancelled, "another layer failed");
+            return ingest.push(bytes);
+        };
+        if (status read = source::read_in_order(*from.source, from.blob.size, order, push); !read)
+            return fail(std::move(read).error().in("layer " + from.blob.digest));
+        NEROFS_TRY(layer::layer_index index, ingest.finish());
+        NEROFS_TRY(const std::vector<std::byte> file, index.encode());
+        NEROFS_CHECK(appender(files_.layers[number].fresh, no_room)(file));
+        const indexed_layer done{static_cast<std::uint32_t>(number), digest_text(index.content_digest),
+                                 index.content_bytes};
+        index.units = {};
+        index.checkpoints = {};
+        indexes_[number] = std::move(index);
+        const std::lock_guard lock(work_mutex_);
+        return work_.indexed(done);
+    }
+
+    bool stopped() {
+        const std::lock_guard lock(mutex_);
+        return failure_.has_value();
+    }
+
+    status tell(const std::string& what) {
+        const std::lock_guard lock(work_mutex_);
+        return work_.progress(what);
+    }
+
+    result<std::vector<remote_part>> write_metadata() {
+        layer::merged_tree tree;
+        std::vector<remote_part> parts(1);
+        for (const remote_layer& l : layers_) {
+            const layer::layer_index& index = *indexes_[number_of_[l.blob.digest]];
+            memory_image image(index.tarindex);
+            NEROFS_CHECK(tree.add(image, index.tarindex.size(), index.unresolved));
+            remote_part content;
+            content.kind = part_kind::content;
+            content.digest = digest_text(index.content_digest);
+            content.size = index.content_bytes;
+            content.layer = l.blob.digest;
+            content.layer_size = l.blob.size;
+            if (content.size == 0) continue;
+            NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(content.digest, content.size));
+            content.key = key.name();
+            parts.push_back(std::move(content));
+        }
+        // The device has all of a tar, which may be longer than what its last member needs.
+        std::vector<std::uint64_t> sizes;
+        for (const remote_layer& l : layers_) sizes.push_back(indexes_[number_of_[l.blob.digest]]->content_bytes);
+        NEROFS_TRY(const erofs::index_image metadata, erofs::write_index(tree, sizes));
+        remote_part& first = parts.front();
+        first.kind = part_kind::metadata;
+        first.digest = digest_text(codec::sha256::of(metadata.bytes));
+        first.size = metadata.bytes.size();
+        NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(first.digest, first.size));
+        first.key = key.name();
+        NEROFS_CHECK(appender(files_.metadata, [this] { return work_.no_room(); })(metadata.bytes));
+        return parts;
+    }
+
+    const std::vector<remote_layer>& layers_;
+    layer_work& work_;
+    const std::chrono::milliseconds timeout_;
+    // Of layers that differ.
+    std::map<std::string, std::size_t> number_of_;
+    std::vector<const remote_layer*> source_of_;
+    layer_work::files files_;
+    std::vector<std::optional<layer::layer_index>> indexes_;
+    std::vector<std::size_t> missing_;
+
+    std::mutex work_mutex_;  // of calls to work_ while threads read
+    std::mutex mutex_;       // of what follows
+    std::condition_variable changed_;
+    std::size_t next_ = 0;     // of missing_
+    std::size_t running_ = 0;  // threads
+    std::optional<error> failure_;
+    std::atomic<std::uint64_t> received_{0};
+};
+
+}  // namespace
+
+result<std::vector<remote_part>> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
+                                             std::chrono::milliseconds timeout) {
+    return opening(layers, work, timeout).run();
+}
+
+result<layer::layer_index> read_layer_index(fd_ref file, std::string_view digest) {
+    NEROFS_TRY(const std::uint64_t size, os::file_size(file));
+    if (size > most_index_bytes) return fail(error_kind::corrupt, "the index is too large");
+    std::vector<std::byte> bytes(size);
+    NEROFS_CHECK(os::pread_exact(file, bytes, 0));
+    NEROFS_TRY(layer::layer_index index, layer::layer_index::parse(bytes));
+    if (digest_text(index.stored_digest) != digest) return fail(error_kind::corrupt, "the index is another layer's");
+    return index;
+}
+
+}  // namespace nerofs::fetch

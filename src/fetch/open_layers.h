@@ -1,0 +1,51 @@
+// An image of tar layers, opened: each layer is read as a whole if it was never seen on this machine, and all of their
+// trees become one.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "fetch/protocol/messages.h"
+#include "layer/layer_index.h"
+#include "source/range_source.h"
+
+namespace nerofs::fetch {
+
+struct remote_layer {
+    stored_layer blob;
+    layer::compression how = layer::compression::plain;
+    std::unique_ptr<source::range_source> source;
+};
+
+// What opening layers needs of the cache's owner. Any thread, one at a time.
+class layer_work {
+  public:
+    layer_work() = default;
+    layer_work(const layer_work&) = delete;
+    layer_work& operator=(const layer_work&) = delete;
+    virtual ~layer_work() = default;
+
+    struct files {
+        std::vector<layer_files> layers;
+        unique_fd metadata;
+    };
+    virtual result<files> files_for(const std::vector<stored_layer>& layers) = 0;
+    virtual status indexed(const indexed_layer& which) = 0;
+    virtual status progress(std::string_view what) = 0;
+    virtual status no_room() = 0;  // a file couldn't be written; trying again may help, after a while
+};
+
+// The parts of the device: one of metadata, then each layer's content; empty ones are left out. Layers that are the
+// same are read once. `timeout`: how long the source may be silent. Errors name the layer: those of the source, of
+// layer_ingest and merged_tree, and of writing.
+result<std::vector<remote_part>> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
+                                             std::chrono::milliseconds timeout);
+
+// A kept index, if it is one of this layer. What is damaged is treated as none.
+result<layer::layer_index> read_layer_index(fd_ref file, std::string_view digest);
+
+}  // namespace nerofs::fetch
