@@ -92,7 +92,8 @@ std::uint64_t store::remove_old_indexes() {
         const auto used = std::chrono::system_clock::from_time_t(found.st_mtime);
         const bool unfinished = name.ends_with(layout::new_suffix) && now - used > std::chrono::hours(1);
         if (!unfinished && now - used < index_life) continue;
-        if (::unlinkat(indexes_.get(), name.c_str(), 0) == 0) freed += static_cast<std::uint64_t>(found.st_blocks) * 512;
+        if (::unlinkat(indexes_.get(), name.c_str(), 0) == 0)
+            freed += static_cast<std::uint64_t>(found.st_blocks) * 512;
     }
     return freed;
 }

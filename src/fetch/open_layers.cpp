@@ -130,10 +130,9 @@ class opening {
             std::unique_lock lock(mutex_);
             while (!changed_.wait_for(lock, tell_every, [this] { return running_ == 0; }) && !failure_) {
                 lock.unlock();
-                const status told = tell(fmt::format("reading {} of {} layers for the first time: {:.1f} of {:.1f} MB",
-                                                     missing_.size(), layers_.size(),
-                                                     static_cast<double>(received_) / 1e6,
-                                                     static_cast<double>(total) / 1e6));
+                const status told = tell(fmt::format(
+                    "reading {} of {} layers for the first time: {:.1f} of {:.1f} MB", missing_.size(), layers_.size(),
+                    static_cast<double>(received_) / 1e6, static_cast<double>(total) / 1e6));
                 lock.lock();
                 if (!told && !failure_) failure_ = told.error();
             }

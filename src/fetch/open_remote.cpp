@@ -122,8 +122,8 @@ result<std::vector<oci::image_layer>> find_layers(registry::session& with, const
     const bool all_tar = !layers.empty() && std::all_of(layers.begin(), layers.end(), is_tar);
     if (all_tar && !choice.number && !choice.blob) {
         if (layers.size() < most_parts) return std::move(layers);
-        return fail(error_kind::unsupported, fmt::format("the image has {} layers; at most {} are supported",
-                                                         layers.size(), most_parts - 1));
+        return fail(error_kind::unsupported,
+                    fmt::format("the image has {} layers; at most {} are supported", layers.size(), most_parts - 1));
     }
     NEROFS_TRY(const std::size_t number, oci::select_layer(image.manifest, choice));
     const oci::image_layer& layer = layers[number];

@@ -26,7 +26,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto cache_time = 60s;       // for the keeper to open the cache, which may have to evict first
+constexpr auto cache_time = 60s;  // for the keeper to open the cache, which may have to evict first
 
 // A server's channel; who waits for bytes answers on it from any thread.
 struct server_link {
@@ -49,8 +49,7 @@ class no_source final : public source::byte_source {
 
 // Where the bytes of what isn't stored as such come from; none: they are as stored.
 result<std::unique_ptr<source::byte_source>> bytes_of_part(const remote_part& part, fd_ref index,
-                                                           source::byte_source* stored,
-                                                           cache::planner_limits& limits) {
+                                                           source::byte_source* stored, cache::planner_limits& limits) {
     if (part.kind == part_kind::metadata) return std::make_unique<no_source>();
     if (part.kind == part_kind::stored || part.layer == part.digest) return nullptr;
     auto known = read_layer_index(index, part.layer);
@@ -174,9 +173,7 @@ status remote_fetch::run(const os::packet& open) {
     NEROFS_CHECK(send_opened(keeper_, source_.identity));
 
     const auto wanted = open_parts(request);
-    const auto info = !wanted          ? fail(wanted.error())
-                      : !wanted->check ? result<image_info>()
-                                       : check(*wanted);
+    const auto info = !wanted ? fail(wanted.error()) : !wanted->check ? result<image_info>() : check(*wanted);
     if (!info) return send_error(keeper_, info.error());
     fault::point("fetcher.answer");
     if (wanted->check) NEROFS_CHECK(send_info(keeper_, *info));

@@ -95,6 +95,7 @@ struct tar_reader::state {
     std::size_t gathered = 0;  // bytes in `partial`
     std::array<std::byte, tar_block_bytes> partial{};
     std::uint64_t to_skip = 0;  // data and padding of a member
+    std::uint64_t padding = 0;  // ... of these the last
     unsigned zero_blocks = 0;
     std::uint64_t header_offset = 0;
 
@@ -162,6 +163,7 @@ status tar_reader::state::take_header(block header) {
             return begin_extended(extended::long_link, static_cast<std::uint64_t>(size));
         case 'V':  // the archive's label
             to_skip = padded(static_cast<std::uint64_t>(size));
+            padding = 0;
             return {};
         default:
             return take_member(header, type);
@@ -352,6 +354,7 @@ status tar_reader::state::take_size(block header, tar_entry& entry) {
     if (!end || *end > file_size_cap) return damaged("its size is beyond any file's");
     entry.data_offset = offset;
     to_skip = padded(entry.size);
+    padding = to_skip - entry.size;
     return {};
 }
 
@@ -404,8 +407,8 @@ status tar_reader::push(std::span<const std::byte> bytes) {
 status tar_reader::finish() {
     state& s = *state_;
     if (s.outcome && !end_marked()) {
-        const bool within = s.to_skip > 0 || s.gathered > 0 || s.reading != state::extended::none || s.long_path ||
-                            s.long_link || !s.local.records.empty();
+        const bool within = s.to_skip > s.padding || s.gathered > 0 || s.reading != state::extended::none ||
+                            s.long_path || s.long_link || !s.local.records.empty();
         if (s.offset == 0) {
             s.outcome = fail(error_kind::corrupt, "not a tar archive: it is empty");
         } else if (within) {

@@ -43,14 +43,14 @@ class tar_reader {
     status push(std::span<const std::byte> bytes);
 
     // The archive has no more bytes. corrupt: it ends within a member, or without a single block. An archive that
-    // ends between members without its two zero blocks is taken, as unpackers do; end_marked() tells.
+    // ends between members without its two zero blocks, or even without what fills up its last file to a block (umoci
+    // writes such), is taken, as unpackers do; end_marked() tells.
     status finish();
 
     // Whether the two zero blocks were seen.
     bool end_marked() const;
 
-    // Bytes from the start through the two zero blocks, or as far as the archive was pushed yet. A multiple of 512
-    // after finish().
+    // Bytes from the start through the two zero blocks, or as far as the archive was pushed yet.
     std::uint64_t archive_bytes() const;
 
   private:

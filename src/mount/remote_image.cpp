@@ -162,7 +162,8 @@ status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& la
         NEROFS_TRY(state.files.fresh, new_file());
         if (store)
             if (auto index = store->open_index(l.digest)) state.files.index = std::move(*index);
-        NEROFS_CHECK(fetch::send_layer_files(fetcher_.channel, static_cast<std::uint32_t>(layers_.size() - 1), state.files));
+        NEROFS_CHECK(
+            fetch::send_layer_files(fetcher_.channel, static_cast<std::uint32_t>(layers_.size() - 1), state.files));
     }
     NEROFS_TRY(metadata_file_, new_file());
     return fetch::send_metadata_file(fetcher_.channel, metadata_file_);
@@ -205,8 +206,7 @@ result<remote_image> remote_image::adopt(request r, fetch::remote_identity ident
             (void)image.open_store();
         }
         part_state& state = image.parts_.emplace_back();
-        state.held =
-            cache::held_blob(key, duplicate(b.pin), duplicate(b.data), duplicate(b.map), duplicate(b.durable));
+        state.held = cache::held_blob(key, duplicate(b.pin), duplicate(b.data), duplicate(b.map), duplicate(b.durable));
         state.touched = duplicate(b.touched);
         if (parts[i].kind == fetch::part_kind::content && image.store_)
             if (auto index = image.store_->open_index(parts[i].layer)) state.index = std::move(*index);
@@ -219,8 +219,8 @@ status remote_image::open_cache() {
     parts_.clear();
     for (fetch::remote_part& part : identity_.parts) {
         part_state& state = parts_.emplace_back();
-        const auto layer = std::find_if(layers_.begin(), layers_.end(),
-                                        [&](const layer_state& l) { return l.digest == part.layer; });
+        const auto layer =
+            std::find_if(layers_.begin(), layers_.end(), [&](const layer_state& l) { return l.digest == part.layer; });
         if (part.kind == fetch::part_kind::content && layer != layers_.end()) {
             state.index = duplicate(layer->files.index);
             if (!store_) state.held = std::move(layer->content);
@@ -228,7 +228,8 @@ status remote_image::open_cache() {
             if (auto index = store_->open_index(part.layer)) state.index = std::move(*index);
         }
         if (!state.held.data()) {
-            NEROFS_TRY(state.held, open_part(part, part.kind == fetch::part_kind::metadata ? metadata_file_ : fd_ref()));
+            NEROFS_TRY(state.held,
+                       open_part(part, part.kind == fetch::part_kind::metadata ? metadata_file_ : fd_ref()));
         }
         if (!store_) part.key.clear();
         NEROFS_TRY(state.touched, cache::touch_map::make(part.size));
@@ -242,7 +243,8 @@ result<cache::held_blob> remote_image::open_part(fetch::remote_part& part, fd_re
     if (part.key.empty()) {
         // Only its size is used.
         NEROFS_TRY(key, cache::blob_key::from_digest("sha256:" + std::string(64, '0'), part.size));
-        if (!request_.cache.none) note_ = "the server gives no strong ETag: what is fetched is kept for this mount only";
+        if (!request_.cache.none)
+            note_ = "the server gives no strong ETag: what is fetched is kept for this mount only";
     } else {
         NEROFS_TRY(key, cache::blob_key::from_name(part.key));
         if (key.size() != part.size) return fail(error_kind::corrupt, "the fetcher's answer is malformed");

@@ -322,7 +322,8 @@ int server_main(int control_fd) {
         NEROFS_CHECK(enter_sandbox());
         os::channel keeper{unique_fd(control_fd)};
         NEROFS_TRY(os::packet packet, keeper.receive(os::in_time(setup_time)));
-        NEROFS_TRY(server_setup setup, decode_setup(std::move(packet), [&] { return keeper.receive(os::in_time(setup_time)); }));
+        NEROFS_TRY(server_setup setup,
+                   decode_setup(std::move(packet), [&] { return keeper.receive(os::in_time(setup_time)); }));
         if (!setup.export_name.empty()) log::set_name("nerofs-server[" + setup.export_name + "]");
         NEROFS_TRY(os::event_loop loop, os::event_loop::make());
         fault::point("server.setup");

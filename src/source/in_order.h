@@ -14,7 +14,7 @@ namespace nerofs::source {
 
 struct in_order_options {
     std::uint64_t request_bytes = 4u << 20;
-    unsigned requests = 3;               // in flight; so many times request_bytes are kept in memory
+    unsigned requests = 3;                // in flight; so many times request_bytes are kept in memory
     std::chrono::milliseconds silence{};  // nothing came for so long: kind timeout
 };
 

@@ -72,7 +72,8 @@ status send_cache(const os::channel& to, const cache_request& request, const cac
     wire_writer body;
     body.put(message::cache).put(request.part).put(request.fs_offset).put(request.has_extra_devices).put(request.check);
     std::vector<fd_ref> list;
-    for (const unique_fd* fd : {&fds.data, &fds.map, &fds.touched, &fds.durable, &fds.index}) os::put_fd(body, list, *fd);
+    for (const unique_fd* fd : {&fds.data, &fds.map, &fds.touched, &fds.durable, &fds.index})
+        os::put_fd(body, list, *fd);
     return to.send(body.bytes(), list);
 }
 

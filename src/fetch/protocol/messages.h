@@ -1,11 +1,12 @@
 // What the keeper and the fetcher say to each other.
 //
 // A local image: `check` with its descriptor; the answer is `info` or `failed`, and the fetcher ends.
-// A remote one: `open`, answered with `opened` or `failed`; then for each part of it `cache` with the descriptors of its
-// blob. After the last one comes `info` or `failed`; from then on it fetches, until the keeper and all servers have
+// A remote one: `open`, answered with `opened` or `failed`; then for each part of it `cache` with the descriptors of
+// its blob. After the last one comes `info` or `failed`; from then on it fetches, until the keeper and all servers have
 // closed their channels.
-// Before an image of layers is `opened` the fetcher tells its `layers`. The keeper sends for each of them `layer_files`,
-// and `metadata_file`; the fetcher says `indexed` for each layer whose files it has filled, and `progress` meanwhile.
+// Before an image of layers is `opened` the fetcher tells its `layers`. The keeper sends for each of them
+// `layer_files`, and `metadata_file`; the fetcher says `indexed` for each layer whose files it has filled, and
+// `progress` meanwhile.
 #pragma once
 
 #include "base/result.h"
@@ -17,12 +18,12 @@ namespace nerofs::fetch {
 
 enum class message : std::uint8_t {
     // keeper to fetcher
-    check = 1,  // {offset, has_extra_devices} and the image
-    open,       // open_request
-    cache,      // cache_request and descriptors
+    check = 1,      // {offset, has_extra_devices} and the image
+    open,           // open_request
+    cache,          // cache_request and descriptors
     layer_files,    // {number} and descriptors
     metadata_file,  // an empty file for the part of kind metadata
-    server,     // a channel to a server (serve/misses.h)
+    server,         // a channel to a server (serve/misses.h)
     statistics,
     fill,  // fetch all of it, in the background
     // fetcher to keeper

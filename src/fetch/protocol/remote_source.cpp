@@ -57,7 +57,8 @@ std::uint64_t remote_identity::bytes() const {
 std::uint64_t remote_identity::offset_of(std::size_t n) const {
     if (parts.size() == 1) return n == 0 ? 0 : parts.front().size;
     std::uint64_t offset = 0;
-    for (std::size_t i = 0; i < n; ++i) offset += (parts[i].size + part_block_bytes - 1) / part_block_bytes * part_block_bytes;
+    for (std::size_t i = 0; i < n; ++i)
+        offset += (parts[i].size + part_block_bytes - 1) / part_block_bytes * part_block_bytes;
     return offset;
 }
 

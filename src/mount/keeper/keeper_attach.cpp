@@ -250,7 +250,8 @@ status keeper::adopt_server(os::channel server, const fetch::remote_secrets& sec
     NEROFS_CHECK(serve::send_simple(server, serve::message::adopt));
     NEROFS_TRY(os::packet packet, server.receive(os::in_time(answer_time)));
     NEROFS_TRY(os::process process, os::process::watch(packet.sender));
-    NEROFS_TRY(serve::server_setup setup, serve::decode_setup(std::move(packet), [&] { return server.receive(os::in_time(answer_time)); }));
+    NEROFS_TRY(serve::server_setup setup,
+               serve::decode_setup(std::move(packet), [&] { return server.receive(os::in_time(answer_time)); }));
     std::vector<unique_fd>& links = by_fuse() ? setup.fuse : setup.sockets;
     if (setup.connections != links.size() || !setup.journal || !setup.control)
         return fail(error_kind::corrupt, "the server handed over too little");

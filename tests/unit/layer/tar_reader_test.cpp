@@ -157,7 +157,10 @@ TEST(tar_reader, the_end_is_two_blocks_of_zeros_or_where_a_member_ends) {
     EXPECT_FALSE(read_tar(one).marked);
     EXPECT_TRUE(read_tar(one).outcome);
     EXPECT_TRUE(read_tar(one + end_mark).marked);
-    for (std::size_t cut = 1; cut < one.size(); ++cut) {
+    const std::size_t all_data = 512 + 600;  // umoci leaves out what fills up the last file's block
+    for (std::size_t cut = all_data; cut < one.size(); ++cut)
+        EXPECT_TRUE(read_tar(std::string_view(one).substr(0, cut)).outcome) << cut;
+    for (std::size_t cut = 1; cut < all_data; ++cut) {
         const reading r = read_tar(std::string_view(one).substr(0, cut));
         ASSERT_FALSE(r.outcome) << cut;
         EXPECT_EQ(r.outcome.error().text, "the tar archive is cut off after " + std::to_string(cut) + " bytes");
