@@ -182,6 +182,12 @@ class merged_tree::one_layer {
         described what;
     };
 
+    struct made_directory {
+        std::uint32_t parent;
+        std::uint32_t inode;
+        std::string name;
+    };
+
     status take(std::uint32_t parent, const erofs::directory_entry& entry);
     status take_directory(std::uint32_t parent, std::string_view name, const erofs::inode& i);
     status enter(const erofs::inode& from, std::uint32_t to, described&& what);
@@ -199,6 +205,7 @@ class merged_tree::one_layer {
     walker way_;
     std::vector<directory> to_do_;
     std::vector<detour> detours_;
+    std::vector<made_directory> made_up_;                          // parents first
     std::unordered_set<std::uint64_t> met_;                        // directories, by nid
     std::unordered_map<std::uint64_t, std::uint32_t> hard_links_;  // inodes of several names, by nid
     std::vector<std::optional<std::uint32_t>> below_;              // by link
@@ -218,6 +225,10 @@ status merged_tree::one_layer::merge() {
         const std::string name = next.name;
         if (auto done = follow(std::move(next)); !done) return fail(std::move(done).error().in(shown(name)));
         NEROFS_CHECK(drain());
+    }
+    // Whiteouts of what isn't there make no directories.
+    for (auto d = made_up_.rbegin(); d != made_up_.rend(); ++d) {
+        if (tree_.names_of(d->inode).empty()) tree_.names_of(d->parent).erase(d->name);
     }
     return {};
 }
@@ -265,6 +276,7 @@ status merged_tree::one_layer::take_directory(std::uint32_t parent, std::string_
     if (type == erofs::file_type::directory) return enter(i, *there, std::move(what));
     const std::uint32_t made = tree_.new_directory(parent);
     tree_.link(parent, name, made);
+    if (what.implied) made_up_.push_back({parent, made, std::string(name)});
     return enter(i, made, std::move(what));
 }
 
