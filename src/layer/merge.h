@@ -61,6 +61,7 @@ class merged_tree final : public erofs::file_tree {
 
   private:
     struct node;
+    struct made_directory;
     class walker;
     class one_layer;
     using names = std::pmr::map<std::string_view, std::uint32_t>;
