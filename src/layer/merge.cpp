@@ -195,6 +195,7 @@ class merged_tree::one_layer {
     status take(std::uint32_t parent, const erofs::directory_entry& entry);
     status take_directory(std::uint32_t parent, std::string_view name, const erofs::inode& i);
     status enter(const erofs::inode& from, std::uint32_t to, described&& what);
+    status enter_new(std::uint32_t parent, std::string_view name, const erofs::inode& from, described&& what);
     status follow(detour&& d);
     status drain();
     void hide(std::uint32_t parent, std::string_view name);
@@ -284,10 +285,7 @@ status merged_tree::one_layer::take_directory(std::uint32_t parent, std::string_
         return {};
     }
     if (type == erofs::file_type::directory) return enter(i, *there, std::move(what));
-    const std::uint32_t made = tree_.new_directory(parent);
-    tree_.link(parent, name, made);
-    if (what.implied) made_up_.push_back({parent, made, what.opaque ? std::nullopt : there, std::string(name)});
-    return enter(i, made, std::move(what));
+    return enter_new(parent, name, i, std::move(what));
 }
 
 // Where the symlink doesn't lead to a directory, the layer's own takes its place.
@@ -295,9 +293,16 @@ status merged_tree::one_layer::follow(detour&& d) {
     auto to = find_directory(way_, d.parent, {d.name}, true);
     if (!to && to.error().kind != error_kind::corrupt) return fail(std::move(to).error());
     if (to) return enter(d.from, **to, std::move(d.what));
-    const std::uint32_t made = tree_.new_directory(d.parent);
-    tree_.link(d.parent, d.name, made);
-    return enter(d.from, made, std::move(d.what));
+    return enter_new(d.parent, d.name, d.from, std::move(d.what));
+}
+
+status merged_tree::one_layer::enter_new(std::uint32_t parent, std::string_view name, const erofs::inode& from,
+                                         described&& what) {
+    const auto there = tree_.child(parent, name);
+    const std::uint32_t made = tree_.new_directory(parent);
+    tree_.link(parent, name, made);
+    if (what.implied) made_up_.push_back({parent, made, what.opaque ? std::nullopt : there, std::string(name)});
+    return enter(from, made, std::move(what));
 }
 
 status merged_tree::one_layer::enter(const erofs::inode& from, std::uint32_t to, described&& what) {

@@ -1,5 +1,6 @@
 // merge_layers [--quiet] OUT TAR...: the tars as the layers of an image, the lowest first, become one EROFS image with
 // their data behind its metadata. Prints what that took unless it is to be quiet.
+// merge_layers --index OUT TAR: the index of one tar alone, as a layer's is kept.
 #include <malloc.h>
 
 #include <chrono>
@@ -73,9 +74,13 @@ layer_of_tar read_layer(const std::string& path) {
     return out;
 }
 
+void write_bytes(std::ofstream& out, std::span<const std::byte> bytes) {
+    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
 void write_image(const std::string& path, const erofs::index_image& image, const std::vector<layer_of_tar>& layers) {
     std::ofstream out(path, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(image.bytes.data()), static_cast<std::streamsize>(image.bytes.size()));
+    write_bytes(out, image.bytes);
     const std::string zeros(512, '\0');
     for (const layer_of_tar& l : layers) {
         out << l.tar;
@@ -88,6 +93,11 @@ void write_image(const std::string& path, const erofs::index_image& image, const
 
 int main(int argc, char** argv) {
     std::vector<std::string> args(argv + 1, argv + argc);
+    if (args.size() == 3 && args[0] == "--index") {
+        std::ofstream out(args[1], std::ios::binary);
+        write_bytes(out, read_layer(args[2]).index);
+        return 0;
+    }
     const bool quiet = !args.empty() && args[0] == "--quiet";
     if (quiet) args.erase(args.begin());
     if (args.empty()) die("usage: merge_layers [--quiet] OUT TAR...");
