@@ -6,8 +6,7 @@ namespace nerofs::codec {
 
 status decode_gzip_span(const gzip_checkpoint& from, std::span<const std::byte> compressed, std::span<std::byte> out,
                         inflater by) {
-    if (from.bits > 7 || from.window.size() > gzip_window_bytes || (from.bits != 0 && from.compressed_offset == 0))
-        return fail(error_kind::usage, "gzip span: a checkpoint that can't be");
+    if (!detail::possible(from)) return fail(error_kind::usage, "gzip span: a checkpoint that can't be");
     if (compressed.size() > max_gzip_span_bytes || out.size() > max_gzip_span_bytes)
         return fail(error_kind::usage, "gzip span: too large");
     if (out.empty()) return {};

@@ -3,7 +3,10 @@
 #if NEROFS_HAVE_ISAL
 #include <isa-l/igzip_lib.h>
 
+#include <algorithm>
 #include <memory>
+#include <stdexcept>
+#include <utility>
 
 namespace nerofs::codec {
 namespace detail {
@@ -27,16 +30,81 @@ const char* name_of(int answer) {
     }
 }
 
+// It takes its dictionary and its input as not const, and doesn't write to them.
+std::uint8_t* bytes_of(std::span<const std::byte> bytes) {
+    return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(bytes.data()));
+}
+
+// In pieces. What isal_inflate() has taken in beyond a block is in read_in; at the end of a gzip member it is given
+// back by the library, at the end of raw deflate it isn't.
+class isal_decoder final : public stream_decoder {
+  public:
+    explicit isal_decoder(const gzip_checkpoint& from) : first_bits_(from.bits) {
+        isal_inflate_init(&state_);
+        if (!from.window.empty() &&
+            isal_inflate_set_dict(&state_, bytes_of(from.window), static_cast<std::uint32_t>(from.window.size())) != 0)
+            throw std::runtime_error("ISA-L refuses a window");
+        state_.crc_flag = ISAL_DEFLATE;
+    }
+
+    result<progress> decode(std::span<const std::byte> in, std::span<std::byte> out) override {
+        in = in.first(std::min(in.size(), max_gzip_span_bytes));
+        out = out.first(std::min(out.size(), max_gzip_span_bytes));
+        state_.next_in = bytes_of(in);
+        state_.avail_in = static_cast<std::uint32_t>(in.size());
+        state_.next_out = reinterpret_cast<std::uint8_t*>(out.data());
+        state_.avail_out = static_cast<std::uint32_t>(out.size());
+        if (first_bits_ != 0 && state_.avail_in != 0) {
+            state_.read_in = std::uint64_t{*state_.next_in} >> (8 - first_bits_);
+            state_.read_in_length = first_bits_;
+            first_bits_ = 0;
+            take(1);
+        }
+        while (first_bits_ == 0 && state_.avail_out != 0) {
+            if (to_skip_ != 0) {
+                const std::uint32_t now = std::min(to_skip_, state_.avail_in);
+                take(now);
+                to_skip_ -= now;
+                if (to_skip_ != 0) break;
+            }
+            const auto before = std::pair(state_.avail_in, state_.avail_out);
+            if (const int answer = isal_inflate(&state_); answer < 0)
+                return fail(error_kind::corrupt, std::string("gzip stream: ") + name_of(answer));
+            if (state_.block_state == ISAL_BLOCK_FINISH) {
+                // The first member began before, so its checksum isn't for what was decoded here.
+                if (state_.crc_flag == ISAL_DEFLATE)
+                    to_skip_ = static_cast<std::uint32_t>(gzip_trailer_bytes) -
+                               static_cast<std::uint32_t>(state_.read_in_length / 8);
+                isal_inflate_reset(&state_);
+                state_.crc_flag = ISAL_GZIP;
+            } else if (before == std::pair(state_.avail_in, state_.avail_out)) {
+                break;
+            }
+        }
+        return progress{in.size() - state_.avail_in, out.size() - state_.avail_out};
+    }
+
+  private:
+    void take(std::uint32_t bytes) {
+        state_.next_in += bytes;
+        state_.avail_in -= bytes;
+    }
+
+    inflate_state state_;
+    int first_bits_;
+    std::uint32_t to_skip_ = 0;
+};
+
 }  // namespace
+
+std::unique_ptr<stream_decoder> isal_stream(const gzip_checkpoint& from) {
+    return std::make_unique<isal_decoder>(from);
+}
 
 status decode_by_isal(const gzip_checkpoint& from, std::span<const std::byte> compressed, std::span<std::byte> out) {
     const auto owned = std::make_unique<inflate_state>();
     inflate_state& state = *owned;
     isal_inflate_init(&state);
-    // It takes its dictionary as not const, and doesn't write to it. The same for next_in.
-    const auto bytes_of = [](std::span<const std::byte> bytes) {
-        return const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(bytes.data()));
-    };
     if (!from.window.empty() &&
         isal_inflate_set_dict(&state, bytes_of(from.window), static_cast<std::uint32_t>(from.window.size())) != 0)
         return corrupt_span(from, "the window is refused");
@@ -88,6 +156,10 @@ namespace nerofs::codec {
 
 status detail::decode_by_isal(const gzip_checkpoint&, std::span<const std::byte>, std::span<std::byte>) {
     return fail(error_kind::unsupported, "this build has no ISA-L");
+}
+
+std::unique_ptr<stream_decoder> detail::isal_stream(const gzip_checkpoint&) {
+    return nullptr;
 }
 
 bool has_isal() {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -37,7 +38,7 @@ struct checkpoint {
     std::uint64_t content_offset = 0;  // of the first byte it decodes to
     std::uint8_t bits = 0;             // gzip: so many high bits of the byte before belong to it, too
     // gzip: the content before it (codec::gzip_window_bytes at most) as one zstd frame; empty: none is needed.
-    std::vector<std::byte> window;
+    std::vector<std::byte> window{};
 
     // The first stored byte that decoding from here needs.
     std::uint64_t first_byte() const { return stored_offset - (bits != 0 ? 1 : 0); }
@@ -73,6 +74,9 @@ struct layer_index {
     std::size_t checkpoint_before(std::uint64_t content_offset) const;
     std::uint64_t unit_count() const { return (content_bytes + unit_bytes - 1) / unit_bytes; }
 };
+
+// How a layer is named in errors: "layer sha256:<12 digits>..".
+std::string short_name(const codec::sha256_digest& stored_digest);
 
 // A window as a checkpoint keeps it, and back. Errors of the way back: corrupt.
 std::vector<std::byte> pack_window(std::span<const std::byte> window);
