@@ -22,6 +22,8 @@ constexpr std::array help_only = {help_flag};
 constexpr std::array umount_table = {flag_spec{'l', "lazy", "", "detach now, end when the last user is gone"},
                                      help_flag};
 constexpr std::array json_table = {json_flag, help_flag};
+constexpr std::array ls_table = {flag_spec{'l', "long", "", "mode, links, owner, size and time, too"}, json_flag,
+                                 help_flag};
 constexpr std::array reattach_table = {flag_spec{0, "all", "", "every device that has lost its processes"}, help_flag};
 constexpr std::array serve_table = {
     flag_spec{0, "socket", "PATH", "listen on a unix socket"},
@@ -42,8 +44,8 @@ constexpr std::array cache_table = {
     help_flag,
 };
 
-const std::array<command_info, 11>& commands() {
-    static const std::array<command_info, 11> table = {{
+const std::array<command_info, 15>& commands() {
+    static const std::array<command_info, 15> table = {{
         {"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
          "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
          "oci.*\n"
@@ -91,6 +93,24 @@ const std::array<command_info, 11>& commands() {
          "  nerofs cache ls\n"
          "  nerofs cache rm sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1\n"
          "  nerofs cache gc\n"},
+        {"ls", "SOURCE[:PATH] [-l] [--json]", "list a directory of an image that isn't mounted", ls_table,
+         "SOURCE is a file or block device here: an EROFS image, or a tar archive, which may be compressed by gzip or\n"
+         "zstd. Without a PATH it is the root; symlinks are followed within the image. Needs no privileges.\n",
+         "  nerofs ls image.erofs\n"
+         "  nerofs ls -l image.erofs:/usr/bin\n"
+         "  nerofs ls --json layer.tar.gz:etc\n"},
+        {"cat", "SOURCE:PATH", "print a file of an image that isn't mounted", help_only, "",
+         "  nerofs cat image.erofs:/etc/os-release\n"
+         "  nerofs cat layer.tar.zst:etc/passwd\n"},
+        {"stat", "SOURCE[:PATH] [--json]", "show all that is known of a file of an image", json_table,
+         "A symlink at the end of PATH isn't followed.\n",
+         "  nerofs stat image.erofs:/usr/bin/ping\n"
+         "  nerofs stat --json image.erofs\n"},
+        {"extract", "SOURCE[:PATH] DIR", "write a directory or file of an image into DIR", help_only,
+         "DIR is made when it isn't there. Nothing that exists is overwritten, and nothing is written outside of DIR.\n"
+         "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
+         "  nerofs extract image.erofs:/etc /tmp/etc\n"
+         "  nerofs extract layer.tar.gz /tmp/layer\n"},
         {"help", "[COMMAND]", "show help", help_only, "",
          "  nerofs help\n"
          "  nerofs help mount\n"},
@@ -239,6 +259,14 @@ result<nerofs_command> parse_cache(const parsed& line) {
     return cache;
 }
 
+result<nerofs_command> parse_extract(const parsed& line) {
+    const std::vector<std::string>& all = line.all();
+    if (all.empty() || all[0].empty()) return fail(usage("missing argument: SOURCE"));
+    if (all.size() < 2 || all[1].empty()) return fail(usage("missing argument: DIR"));
+    if (all.size() > 2) return fail(usage("too many arguments: only SOURCE and DIR are wanted"));
+    return nerofs_extract{all[0], all[1]};
+}
+
 result<nerofs_command> parse_help(const parsed& line) {
     NEROFS_TRY(nerofs_help help, [&]() -> result<nerofs_help> {
         NEROFS_TRY(std::string topic, line.at_most_one("COMMAND"));
@@ -273,6 +301,19 @@ result<nerofs_command> parse_arguments(const command_info& command, std::span<co
     if (command.name == "serve") return parse_serve(line);
     if (command.name == "fetch") return parse_fetch(line);
     if (command.name == "cache") return parse_cache(line);
+    if (command.name == "ls") {
+        NEROFS_TRY(std::string what, line.exactly_one("SOURCE"));
+        return nerofs_ls{std::move(what), line.has("long"), line.has("json")};
+    }
+    if (command.name == "cat") {
+        NEROFS_TRY(std::string what, line.exactly_one("SOURCE:PATH"));
+        return nerofs_cat{std::move(what)};
+    }
+    if (command.name == "stat") {
+        NEROFS_TRY(std::string what, line.exactly_one("SOURCE"));
+        return nerofs_stat{std::move(what), line.has("json")};
+    }
+    if (command.name == "extract") return parse_extract(line);
     if (command.name == "help") return parse_help(line);
     NEROFS_CHECK(line.none());
     if (command.name == "list") return nerofs_list{line.has("json")};

@@ -63,14 +63,32 @@ struct nerofs_cache {
     bool json = false;
 };
 
+// What is in an image. `what` is SOURCE[:PATH], see split_source().
+struct nerofs_ls {
+    std::string what;
+    bool long_lines = false;
+    bool json = false;
+};
+struct nerofs_cat {
+    std::string what;
+};
+struct nerofs_stat {
+    std::string what;
+    bool json = false;
+};
+struct nerofs_extract {
+    std::string what;
+    std::string directory;
+};
+
 struct nerofs_help {
     std::string topic;  // a command, or empty
 };
 struct nerofs_version {};
 
-using nerofs_command =
-    std::variant<mount_command, nerofs_umount, nerofs_list, nerofs_status, nerofs_reattach, nerofs_disconnect,
-                 nerofs_serve, nerofs_fetch, nerofs_cache, nerofs_help, nerofs_version>;
+using nerofs_command = std::variant<mount_command, nerofs_umount, nerofs_list, nerofs_status, nerofs_reattach,
+                                    nerofs_disconnect, nerofs_serve, nerofs_fetch, nerofs_cache, nerofs_ls, nerofs_cat,
+                                    nerofs_stat, nerofs_extract, nerofs_help, nerofs_version>;
 
 // `args` are those after the program's name. Errors: usage, one line; a misspelt command suggests the nearest.
 result<nerofs_command> parse_nerofs_command(std::span<const std::string> args);

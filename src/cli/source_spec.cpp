@@ -188,6 +188,20 @@ result<source_spec> classify_source(std::string_view source, const mount_options
     return not_local(source);
 }
 
+source_and_path split_source(std::string_view text, const std::function<bool(const std::string&)>& is_local) {
+    const auto split = [&](std::size_t colon) -> source_and_path {
+        const std::string_view path = text.substr(colon + 1);
+        return {std::string(text.substr(0, colon)), path.empty() ? "/" : std::string(path)};
+    };
+    if (is_local(std::string(text))) return {std::string(text), "/"};
+    for (std::size_t at = text.find(':'); at != std::string_view::npos; at = text.find(':', at + 1)) {
+        if (is_local(std::string(text.substr(0, at)))) return split(at);
+    }
+    const std::size_t last = text.rfind(":/");
+    if (last != std::string_view::npos && last > 0 && !text.substr(last).starts_with("://")) return split(last);
+    return {std::string(text), "/"};
+}
+
 std::string describe(const source_spec& source, const mount_options& options) {
     return std::visit([&](const auto& kind) { return text_of(kind, options); }, source);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -42,6 +43,16 @@ using source_spec = std::variant<local_source, oci_source, s3_source, url_source
 // oci.* and s3.* options decide; without them a local file of that name wins, then a scheme. Errors: not_found for a
 // path that isn't there, usage for everything that is malformed.
 result<source_spec> classify_source(std::string_view source, const mount_options& options, local_entry found);
+
+// SOURCE[:PATH], a path within an image.
+struct source_and_path {
+    std::string source;
+    std::string path;  // "/" when none is given
+};
+
+// The shortest SOURCE that is a file here, by `is_local`; all of `text` goes first. Otherwise, what is fetched having
+// colons of its own, PATH begins with a '/' and behind the last ":/" that isn't part of "://".
+source_and_path split_source(std::string_view text, const std::function<bool(const std::string&)>& is_local);
 
 // "image 'docker.io/library/debian:12' (layer 0, platform linux/arm64)": one line, no secrets.
 std::string describe(const source_spec& source, const mount_options& options);

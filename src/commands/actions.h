@@ -23,6 +23,11 @@ status do_status(const std::string& target, bool json, const environment& env);
 // Fills the cache and says how far it has come.
 status do_fetch(const cli::nerofs_fetch& command, const environment& env);
 status do_cache(const cli::nerofs_cache& command, const environment& env);
+// Of images that aren't mounted.
+status do_ls(const cli::nerofs_ls& command, const environment& env);
+status do_cat(const cli::nerofs_cat& command, const environment& env);
+status do_stat(const cli::nerofs_stat& command, const environment& env);
+status do_extract(const cli::nerofs_extract& command, const environment& env);
 // Until SIGINT or SIGTERM.
 status do_serve(const cli::nerofs_serve& command, const environment& env);
 

@@ -100,6 +100,10 @@ int run_nerofs(std::span<const std::string> args, const environment& env) {
         status operator()(const cli::nerofs_serve& c) const { return do_serve(c, env); }
         status operator()(const cli::nerofs_fetch& c) const { return do_fetch(c, env); }
         status operator()(const cli::nerofs_cache& c) const { return do_cache(c, env); }
+        status operator()(const cli::nerofs_ls& c) const { return do_ls(c, env); }
+        status operator()(const cli::nerofs_cat& c) const { return do_cat(c, env); }
+        status operator()(const cli::nerofs_stat& c) const { return do_stat(c, env); }
+        status operator()(const cli::nerofs_extract& c) const { return do_extract(c, env); }
         status operator()(const cli::nerofs_help& c) const {
             NEROFS_TRY(const std::string text, cli::nerofs_help_text(c.topic));
             print(env, text);

@@ -42,10 +42,15 @@ struct directory_to_do {
 status walk(reader& image, const std::function<status(std::string_view path, const inode&)>& each,
             const walk_limits& limits) {
     NEROFS_TRY(const inode root, image.root());
-    NEROFS_CHECK(each("", root));
-    std::unordered_set<std::uint64_t> seen{root.nid};
+    return walk_from(image, root, each, limits);
+}
+
+status walk_from(reader& image, const inode& top,
+                 const std::function<status(std::string_view path, const inode&)>& each, const walk_limits& limits) {
+    NEROFS_CHECK(each("", top));
+    std::unordered_set<std::uint64_t> seen{top.nid};
     std::vector<directory_to_do> to_do;
-    to_do.push_back({root, ""});
+    to_do.push_back({top, ""});
     std::uint64_t names = 0;
     while (!to_do.empty()) {
         const directory_to_do here = std::move(to_do.back());

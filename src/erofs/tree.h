@@ -23,6 +23,10 @@ struct walk_limits {
 // directory.
 status walk(reader& image, const std::function<status(std::string_view path, const inode&)>& each,
             const walk_limits& limits = {});
+// The same of a directory and what is below it; paths are from there on.
+status walk_from(reader& image, const inode& top,
+                 const std::function<status(std::string_view path, const inode&)>& each,
+                 const walk_limits& limits = {});
 
 enum class last_symlink : std::uint8_t { follow, keep };
 

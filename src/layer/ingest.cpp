@@ -186,7 +186,10 @@ status layer_ingest::state::push(bytes_view stored) {
 }
 
 result<layer_index> layer_ingest::state::finish() {
-    if (!begun) return fail(error_kind::corrupt, "it is empty");
+    if (!begun) {  // too short for any of them
+        begin(compression::plain);
+        NEROFS_CHECK(decode(start));
+    }
     if (auto* gzip = std::get_if<codec::gzip_indexer>(&decoder)) {
         NEROFS_TRY([[maybe_unused]] const auto totals, gzip->finish());
     } else if (auto* zstd = std::get_if<codec::zstd_indexer>(&decoder)) {

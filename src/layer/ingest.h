@@ -16,10 +16,10 @@
 namespace nerofs::layer {
 
 struct ingest_options {
-    std::optional<compression> how;  // nothing: by the first bytes
+    std::optional<compression> how{};  // nothing: by the first bytes
     // What the layer is expected to be; errors are named by the first one.
-    std::optional<codec::sha256_digest> stored_digest;
-    std::optional<codec::sha256_digest> content_digest;  // the diffID
+    std::optional<codec::sha256_digest> stored_digest{};
+    std::optional<codec::sha256_digest> content_digest{};  // the diffID
     std::uint64_t most_content_bytes = max_content_bytes;
     // As tree_options has them.
     std::uint64_t most_names = tree_options{}.names;
@@ -27,7 +27,7 @@ struct ingest_options {
     // Digests are computed by so many threads beside the caller's: 0, 1 or 2.
     unsigned hash_threads = 2;
     // The next bytes of content, in order; valid during the call, on the caller's thread. Its error ends the pass.
-    std::function<status(std::span<const std::byte>)> content;
+    std::function<status(std::span<const std::byte>)> content{};
 };
 
 // One streaming pass over a layer's blob. gzip streams get a checkpoint about every MiB of content, fewer where windows

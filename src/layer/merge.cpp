@@ -133,9 +133,17 @@ void merged_tree::link(std::uint32_t directory, std::string_view name, std::uint
     }
 }
 
+// A directory that a layer only implies.
+struct merged_tree::made_directory {
+    std::uint32_t parent;
+    std::uint32_t inode;
+    std::optional<std::uint32_t> instead_of;
+    std::string name;
+};
+
 class merged_tree::walker final : public walked_tree {
   public:
-    explicit walker(merged_tree& of) : tree_(of) {}
+    walker(merged_tree& of, std::vector<made_directory>& made) : tree_(of), made_(made) {}
 
     result<std::optional<step>> step_to(std::uint32_t directory, std::string_view name, bool create) override {
         auto next = tree_.child(directory, name);
@@ -144,6 +152,7 @@ class merged_tree::walker final : public walked_tree {
             NEROFS_CHECK(tree_.charge_text(name.size()));
             next = tree_.new_directory(directory);
             tree_.link(directory, name, *next);
+            made_.push_back({directory, *next, {}, std::string(name)});
         }
         if (!next) return std::optional<step>();
         const node& n = tree_.nodes_[*next];
@@ -155,12 +164,13 @@ class merged_tree::walker final : public walked_tree {
 
   private:
     merged_tree& tree_;
+    std::vector<made_directory>& made_;
 };
 
 // One layer on its way into the tree.
 class merged_tree::one_layer {
   public:
-    one_layer(merged_tree& into, erofs::reader& index) : tree_(into), index_(index), way_(into) {}
+    one_layer(merged_tree& into, erofs::reader& index) : tree_(into), index_(index), way_(into, made_up_) {}
 
     status merge();
 
@@ -185,6 +195,7 @@ class merged_tree::one_layer {
     status take(std::uint32_t parent, const erofs::directory_entry& entry);
     status take_directory(std::uint32_t parent, std::string_view name, const erofs::inode& i);
     status enter(const erofs::inode& from, std::uint32_t to, described&& what);
+    status enter_new(std::uint32_t parent, std::string_view name, const erofs::inode& from, described&& what);
     status follow(detour&& d);
     status drain();
     void hide(std::uint32_t parent, std::string_view name);
@@ -196,9 +207,10 @@ class merged_tree::one_layer {
 
     merged_tree& tree_;
     erofs::reader& index_;
-    walker way_;
     std::vector<directory> to_do_;
     std::vector<detour> detours_;
+    std::vector<made_directory> made_up_;  // parents first
+    walker way_;
     std::unordered_set<std::uint64_t> met_;                        // directories, by nid
     std::unordered_map<std::uint64_t, std::uint32_t> hard_links_;  // inodes of several names, by nid
     std::vector<std::optional<std::uint32_t>> below_;              // by link
@@ -218,6 +230,15 @@ status merged_tree::one_layer::merge() {
         const std::string name = next.name;
         if (auto done = follow(std::move(next)); !done) return fail(std::move(done).error().in(shown(name)));
         NEROFS_CHECK(drain());
+    }
+    // Whiteouts of what isn't there make no directories, and replace nothing.
+    for (auto d = made_up_.rbegin(); d != made_up_.rend(); ++d) {
+        if (!tree_.names_of(d->inode).empty()) continue;
+        if (d->instead_of) {
+            tree_.link(d->parent, d->name, *d->instead_of);
+        } else {
+            tree_.names_of(d->parent).erase(d->name);
+        }
     }
     return {};
 }
@@ -258,14 +279,13 @@ status merged_tree::one_layer::take_directory(std::uint32_t parent, std::string_
     NEROFS_TRY(described what, describe(index_, i));
     const auto there = tree_.child(parent, name);
     const auto type = there ? tree_.nodes_[*there].type : erofs::file_type::regular;
-    if (what.implied && type == erofs::file_type::symlink) {
+    // Opaque, it is most often a symlink that was removed and replaced.
+    if (what.implied && !what.opaque && type == erofs::file_type::symlink) {
         detours_.push_back({i, parent, std::string(name), std::move(what)});
         return {};
     }
     if (type == erofs::file_type::directory) return enter(i, *there, std::move(what));
-    const std::uint32_t made = tree_.new_directory(parent);
-    tree_.link(parent, name, made);
-    return enter(i, made, std::move(what));
+    return enter_new(parent, name, i, std::move(what));
 }
 
 // Where the symlink doesn't lead to a directory, the layer's own takes its place.
@@ -273,9 +293,16 @@ status merged_tree::one_layer::follow(detour&& d) {
     auto to = find_directory(way_, d.parent, {d.name}, true);
     if (!to && to.error().kind != error_kind::corrupt) return fail(std::move(to).error());
     if (to) return enter(d.from, **to, std::move(d.what));
-    const std::uint32_t made = tree_.new_directory(d.parent);
-    tree_.link(d.parent, d.name, made);
-    return enter(d.from, made, std::move(d.what));
+    return enter_new(d.parent, d.name, d.from, std::move(d.what));
+}
+
+status merged_tree::one_layer::enter_new(std::uint32_t parent, std::string_view name, const erofs::inode& from,
+                                         described&& what) {
+    const auto there = tree_.child(parent, name);
+    const std::uint32_t made = tree_.new_directory(parent);
+    tree_.link(parent, name, made);
+    if (what.implied) made_up_.push_back({parent, made, what.opaque ? std::nullopt : there, std::string(name)});
+    return enter(from, made, std::move(what));
 }
 
 status merged_tree::one_layer::enter(const erofs::inode& from, std::uint32_t to, described&& what) {

@@ -32,7 +32,7 @@ struct merge_limits {
 // - a whiteout (character device 0/0) removes the name, and an opaque directory (opaque_attribute) what it has, of the
 //   layers below; never of its own layer
 // - a directory that no member told of (implied_attribute) leaves that of the layers below as it is, follows a symlink
-//   there, or else is new with mode 0755, owner 0:0 and time 0
+//   there, or else is new with mode 0755, owner 0:0 and time 0 (not if it has only whiteouts)
 // - names of one inode in a layer are names of one inode; a link to what a layer below has shares its inode, also when
 //   this layer removes the name it links to
 // - replacing one of an inode's names leaves the others
@@ -61,6 +61,7 @@ class merged_tree final : public erofs::file_tree {
 
   private:
     struct node;
+    struct made_directory;
     class walker;
     class one_layer;
     using names = std::pmr::map<std::string_view, std::uint32_t>;

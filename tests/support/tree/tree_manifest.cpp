@@ -1,8 +1,9 @@
-// tree_manifest [--threads N] DIR: prints one line for each inode path below DIR (which is "."), sorted by path, so
-// that diff decides whether two trees are equal. A line is the path, the type and then name=value fields. Bytes outside
-// printable ASCII, spaces, backslashes and '=' are written as \xHH. A directory has no size or link count, which are
-// the file system's own affair. Mount points below DIR are printed but not entered. What cannot be read is reported on
-// stderr with its path, has "error" in its line, and makes the exit status 1.
+// tree_manifest [--threads N] [--nanoseconds] DIR: prints one line for each inode path below DIR (which is "."), sorted
+// by path, so that diff decides whether two trees are equal. A line is the path, the type and then name=value fields.
+// Bytes outside printable ASCII, spaces, backslashes and '=' are written as \xHH. A directory has no size or link
+// count, which are the file system's own affair. Times are in seconds unless asked for otherwise. Mount points below
+// DIR are printed but not entered. What cannot be read is reported on stderr with its path, has "error" in its line,
+// and makes the exit status 1.
 #include <dirent.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -119,7 +120,7 @@ class sha256 {
 
 class manifest {
   public:
-    explicit manifest(std::string root) : root_(std::move(root)) {}
+    manifest(std::string root, bool nanoseconds) : root_(std::move(root)), nanoseconds_(nanoseconds) {}
 
     void scan();
     void describe(unsigned threads);
@@ -136,6 +137,7 @@ class manifest {
     std::string xattr_fields(const entry& item);
 
     std::string root_;
+    bool nanoseconds_;
     std::vector<entry> entries_;
     std::vector<std::string> lines_;
     std::map<inode_id, std::string> first_path_;  // of the inodes with several links
@@ -253,7 +255,9 @@ std::string manifest::line_of(const entry& item, sha256& hash, std::span<char> b
     if (S_ISCHR(mode) || S_ISBLK(mode)) {
         field("rdev", std::to_string(status.stx_rdev_major) + ':' + std::to_string(status.stx_rdev_minor));
     }
-    field("mtime", status.stx_mtime.tv_sec);
+    std::string time = std::to_string(status.stx_mtime.tv_sec);
+    if (nanoseconds_) time += '+' + std::to_string(status.stx_mtime.tv_nsec);
+    field("mtime", time);
     if (S_ISLNK(mode)) field("target", symlink_target(item, buffer));
     if (S_ISREG(mode)) field("sha256", content_digest(item, hash, buffer));
     if (!S_ISDIR(mode) && status.stx_nlink > 1) field("first", escape(first_path_.at(id_of(status))));
@@ -326,7 +330,7 @@ bool manifest::print() const {
 }
 
 int usage() {
-    std::cerr << "usage: tree_manifest [--threads N] DIR\n";
+    std::cerr << "usage: tree_manifest [--threads N] [--nanoseconds] DIR\n";
     return 2;
 }
 
@@ -343,9 +347,11 @@ int main(int argc, char** argv) {
         if (error != std::errc() || end != text.data() + text.size() || threads < 1 || threads > 256) return usage();
         arguments = arguments.subspan(2);
     }
+    const bool nanoseconds = !arguments.empty() && std::string_view(arguments[0]) == "--nanoseconds";
+    if (nanoseconds) arguments = arguments.subspan(1);
     if (arguments.size() != 1 || arguments[0][0] == '-') return usage();
 
-    manifest tree(arguments[0]);
+    manifest tree(arguments[0], nanoseconds);
     tree.scan();
     tree.describe(threads);
     return tree.print() ? 0 : 1;

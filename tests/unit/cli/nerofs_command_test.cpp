@@ -103,6 +103,20 @@ TEST(nerofs_command, serve) {
               "option '--name': is longer than 4096 bytes; see 'nerofs help serve'");
 }
 
+TEST(nerofs_command, files_of_images) {
+    EXPECT_EQ(parsed<nerofs_ls>({"ls", "i:/etc", "-l"}).what, "i:/etc");
+    EXPECT_TRUE(parsed<nerofs_ls>({"ls", "i", "-l"}).long_lines);
+    EXPECT_TRUE(parsed<nerofs_ls>({"ls", "i", "--json"}).json);
+    EXPECT_EQ(parsed<nerofs_cat>({"cat", "i:f"}).what, "i:f");
+    EXPECT_TRUE(parsed<nerofs_stat>({"stat", "i:f", "--json"}).json);
+    EXPECT_EQ(parsed<nerofs_extract>({"extract", "i:f", "d"}).directory, "d");
+    EXPECT_EQ(refused({"ls"}), "missing argument: SOURCE; see 'nerofs help ls'");
+    EXPECT_EQ(refused({"cat", ""}), "argument SOURCE:PATH: must not be empty; see 'nerofs help cat'");
+    EXPECT_EQ(refused({"extract", "i"}), "missing argument: DIR; see 'nerofs help extract'");
+    EXPECT_EQ(refused({"extract", "i", "d", "e"}),
+              "too many arguments: only SOURCE and DIR are wanted; see 'nerofs help extract'");
+}
+
 TEST(nerofs_command, help_and_version) {
     EXPECT_EQ(parsed<nerofs_help>({"help"}).topic, "");
     EXPECT_EQ(parsed<nerofs_help>({"--help"}).topic, "");

@@ -141,6 +141,27 @@ TEST(source_spec, secrets_are_in_no_text) {
     EXPECT_EQ(answer("a", "oci.username=hunter2,oci.password=hunter2").find("hunter2"), std::string::npos);
 }
 
+TEST(split_source, finds_the_path) {
+    const auto split = [](std::string_view text) {
+        const auto found = split_source(text, [](const std::string& path) {
+            return path == "image" || path == "with:colon" || path == "both" || path == "both:x";
+        });
+        return found.source + " " + found.path;
+    };
+    EXPECT_EQ(split("image"), "image /");
+    EXPECT_EQ(split("image:"), "image /");
+    EXPECT_EQ(split("image:/etc"), "image /etc");
+    EXPECT_EQ(split("image:etc/a:b"), "image etc/a:b");
+    EXPECT_EQ(split("with:colon"), "with:colon /");
+    EXPECT_EQ(split("with:colon:/x"), "with:colon /x");
+    EXPECT_EQ(split("both:x"), "both:x /");
+    EXPECT_EQ(split("both:x:y"), "both x:y");
+    EXPECT_EQ(split("missing:etc"), "missing:etc /");
+    EXPECT_EQ(split("docker://host:5000/name:tag"), "docker://host:5000/name:tag /");
+    EXPECT_EQ(split("docker://host:5000/name:tag:/etc/passwd"), "docker://host:5000/name:tag /etc/passwd");
+    EXPECT_EQ(split("https://host/image.erofs:/a:/b"), "https://host/image.erofs:/a /b");
+}
+
 TEST(exit_code, follows_mount) {
     EXPECT_EQ(to_exit_code(make_error(error_kind::usage, "x")), 1);
     EXPECT_EQ(to_exit_code(errno_error(EPERM, "mount")), 1);

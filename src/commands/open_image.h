@@ -1,0 +1,32 @@
+// A source whose files are wanted without a mount, opened.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "erofs/byte_reader.h"
+#include "erofs/reader.h"
+
+namespace nerofs::commands {
+
+// What an erofs::reader reads from, and the reader. Wherever the bytes come from, this is what commands see.
+struct opened_image {
+    std::unique_ptr<erofs::byte_reader> metadata;
+    std::uint64_t metadata_bytes = 0;
+    std::vector<std::unique_ptr<erofs::byte_reader>> devices;  // none: they lie behind the metadata, if there are any
+    std::unique_ptr<erofs::reader> files;
+    std::vector<std::string> notes;  // lines for the user, about what isn't as in the source
+
+    // Opens `files` over the others.
+    status open();
+};
+
+// A file or block device: an EROFS image, or a tar archive, plain or compressed by gzip or zstd; what is compressed is
+// decoded into an unlinked temporary file first ($TMPDIR, else /var/tmp). Errors: those of the file system; corrupt
+// and unsupported, as the parsers have them. They don't name the source. Blocks.
+result<opened_image> open_local_image(const std::string& path);
+
+}  // namespace nerofs::commands
