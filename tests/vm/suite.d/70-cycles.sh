@@ -49,6 +49,6 @@ cycles() { # METHOD COUNT
 }
 
 add --kernel 6.12 --seconds 900 'cycles: 200 mounts and unmounts, netlink' cycles netlink 200
-add --kernel 6.12 --seconds 300 'cycles: 40 mounts and unmounts, ioctl' cycles ioctl 40
-add --kernel 6.1 --seconds 300 'cycles: 40 mounts and unmounts, netlink' cycles netlink 40
-add --kernel 6.1 --seconds 300 'cycles: 20 mounts and unmounts, ioctl' cycles ioctl 20
+add --kernel 6.12 --seconds 900 'cycles: 40 mounts and unmounts, ioctl' cycles ioctl 40
+add --kernel 6.1 --seconds 900 'cycles: 40 mounts and unmounts, netlink' cycles netlink 40
+add --kernel 6.1 --seconds 900 'cycles: 20 mounts and unmounts, ioctl' cycles ioctl 20
