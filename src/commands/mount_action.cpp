@@ -6,7 +6,6 @@
 
 #include <array>
 #include <charconv>
-#include <filesystem>
 
 #include "base/fault.h"
 #include "cli/source_spec.h"
@@ -214,7 +213,7 @@ class mounting {
         request.remote = remote_.source;
         request.secrets = remote_.secrets;
         request.cache = remote_.cache;
-        request.target = std::filesystem::absolute(command_.target).lexically_normal().string();
+        request.target = os::real_path(command_.target).value_or(os::spelled_out(command_.target));
         request.fs_offset = image_.fs_offset;
         request.extra_devices = image_.extra_devices;
         request.via = via;
@@ -268,8 +267,9 @@ class mounting {
             }
         }
         if (!done) {
-            NEROFS_CHECK(device.undo());
-            return done;
+            const status undone = device.undo();
+            // A FUSE file system that nobody uses has ended by itself, with its keeper.
+            return undone || device.by_file() ? done : undone;
         }
         fault::point("front.mounted");
         if (auto kept = device.mounted(request.target); !kept) {

@@ -361,7 +361,7 @@ status index_writer::place_all() {
         }
     }
     data_region_ = up_to(end_, block_size);
-    out_.bytes.resize(data_region_ + data_blocks_ * block_size);
+    out_.bytes.resize(up_to(data_region_ + data_blocks_ * block_size, options_.fill_to));
     return {};
 }
 

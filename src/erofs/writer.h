@@ -54,6 +54,9 @@ struct index_options {
     // What the image's inodes are said to be from unless they say something else: inodes of this very time may be
     // smaller. Nothing: the time most inodes have, when one is that frequent.
     std::optional<timestamp> epoch;
+    // The image is filled up to a multiple of so many bytes, themselves a multiple of 512: then no page that is read
+    // for metadata holds data, too.
+    std::uint64_t fill_to = 512;
 };
 
 struct index_image {

@@ -30,6 +30,7 @@ constexpr unsigned layers_at_once = 3;  // decoded, each by a thread; more would
 constexpr auto tell_every = 500ms;
 constexpr auto room_pause = 200ms;
 constexpr unsigned most_room_pauses = 50;
+constexpr std::uint64_t page_bytes = 4096;  // what a kernel reads at least, on most machines
 constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 30;
 
 std::string digest_text(const codec::sha256_digest& digest) {
@@ -222,7 +223,9 @@ class opening {
         // The device has all of a tar, which may be longer than what its last member needs.
         std::vector<std::uint64_t> sizes;
         for (const remote_layer& l : layers_) sizes.push_back(indexes_[number_of_[l.blob.digest]]->content_bytes);
-        NEROFS_TRY(const erofs::index_image metadata, erofs::write_index(tree, sizes));
+        erofs::index_options how;
+        how.fill_to = page_bytes;
+        NEROFS_TRY(const erofs::index_image metadata, erofs::write_index(tree, sizes, how));
         remote_part& first = parts.front();
         first.kind = part_kind::metadata;
         first.digest = digest_text(codec::sha256::of(metadata.bytes));

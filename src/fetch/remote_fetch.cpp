@@ -329,6 +329,7 @@ fetch_statistics remote_fetch::statistics() const {
         s.in_flight += p.blob->in_flight();
         s.bytes_per_second += p.blob->bytes_per_second();
         s.verified = s.verified && p.blob->map().verified();
+        if (s.last_failure.empty()) s.last_failure = p.blob->last_error();
     }
     for (const auto& stored : source_.stored) {
         if (!stored) continue;

@@ -130,25 +130,46 @@ settings parse(const std::vector<std::string>& arguments) {
     return s;
 }
 
-// A manifest of one layer, as the tools that push images write it.
+std::vector<std::string> pieces_of(const std::string& text, char between) {
+    std::vector<std::string> pieces;
+    std::istringstream in(text);
+    for (std::string piece; std::getline(in, piece, between);) pieces.push_back(piece);
+    return pieces;
+}
+
+// What a layer is by its file's name, as the tools that push images say it.
+std::string type_of(const std::string& file, const std::string& otherwise) {
+    const std::string tar = "application/vnd.oci.image.layer.v1.tar";
+    if (file.ends_with(".tar")) return tar;
+    if (file.ends_with(".tar.gz")) return tar + "+gzip";
+    if (file.ends_with(".tar.zst")) return tar + "+zstd";
+    return otherwise;
+}
+
+// A manifest, as the tools that push images write it.
 void add_image(origin& o, const pair& image, const std::string& layer_type) {
     const std::size_t colon = image.first.rfind(':');
-    if (colon == std::string::npos) die("--image: REPOSITORY:TAG=FILE expected");
+    if (colon == std::string::npos) die("--image: REPOSITORY:TAG=FILE,... expected");
     const std::string repository = image.first.substr(0, colon);
-    const content layer = content::of_file(image.second);
-    const std::uint64_t size = layer.size();
-    const std::string digest = o.add_blob(repository, layer);
-    const std::string config =
-        R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[")" + digest + R"("]}})";
+    std::string layers;
+    std::string digests;
+    for (const std::string& file : pieces_of(image.second, ',')) {
+        const content layer = content::of_file(file);
+        const std::uint64_t size = layer.size();
+        const std::string digest = o.add_blob(repository, layer);
+        layers += std::string(layers.empty() ? "" : ",") + R"({"mediaType":")" + type_of(file, layer_type) +
+                  R"(","digest":")" + digest + R"(","size":)" + std::to_string(size) + "}";
+        digests += (digests.empty() ? "" : " ") + digest;
+    }
+    const std::string config = R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}})";
     const std::string config_digest = o.add_blob(repository, config);
     const std::string manifest =
         R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":)"
         R"("application/vnd.oci.image.config.v1+json","digest":")" +
-        config_digest + R"(","size":)" + std::to_string(config.size()) + R"(},"layers":[{"mediaType":")" + layer_type +
-        R"(","digest":")" + digest + R"(","size":)" + std::to_string(size) + "}]}";
+        config_digest + R"(","size":)" + std::to_string(config.size()) + R"(},"layers":[)" + layers + "]}";
     const std::string manifest_digest = o.add_manifest(repository, image.first.substr(colon + 1),
                                                        "application/vnd.oci.image.manifest.v1+json", manifest);
-    std::cout << "image " << image.first << " " << manifest_digest << " " << digest << "\n";
+    std::cout << "image " << image.first << " " << manifest_digest << " " << digests << "\n";
 }
 
 std::string line_of(const request_record& r) {

@@ -1,0 +1,59 @@
+# Images of tar layers over NBD: one device for all of them, and the tree that an unpacker would leave.
+
+serve_layers() {
+    local list='' file
+    [[ -e $images/layers.manifest ]] || skip "the host can't unpack the layers (its log says why)"
+    while read -r file; do list+=${list:+,}$images/$file; done <"$images/layers.stored"
+    start_origin --image "team/layers:1=$list" "$@"
+    reference=${reference/team\/tree/team\/layers}
+}
+
+# As umoci leaves them; the time of the root is its own business (tests/support/layers.sh).
+is_what_umoci_unpacks() {
+    "$bin/tree_manifest" --nanoseconds m | awk '$1 == "." { sub(/mtime=[^ ]*/, "") } { print }' >"$scratch/manifest"
+    cmp -s "$images/layers.manifest" "$scratch/manifest" ||
+        fail "the tree is another one:"$'\n'"$(diff "$images/layers.manifest" "$scratch/manifest" | head -n 20)"
+}
+
+layers_mounted() { # METHOD
+    serve_layers --delay 5
+    mount_remote "$reference" "nbd.method=$1"
+    is_what_umoci_unpacks
+    umount m
+    nothing_left
+    # Again: nothing but the manifest is asked for.
+    : >"$scratch/requests"
+    mount_remote "$reference" "nbd.method=$1"
+    is_what_umoci_unpacks
+    ! grep -q /blobs/ "$scratch/requests" || fail "$(<"$scratch/requests")"
+    umount m
+    kill $origin
+}
+
+layers_killed() {
+    serve_layers --delay 5
+    mount_remote "$reference"
+    umount m
+    nothing_left
+    rm -rf cache/blobs # the indexes are left: the content comes as it is read
+    mount_remote "$reference" nbd.timeout=5
+    pids_of nerofs-keeper nerofs-server nerofs-fetcher
+    kill -KILL "${pids[@]}"
+    try 0 "$bin/nerofs" reattach "$device"
+    is_what_umoci_unpacks
+    umount m
+    kill $origin
+}
+
+# Blocks of 512 bytes are for Linux 6.4 and later.
+layers_refused() {
+    serve_layers
+    mkdir m
+    try 32 "$bin/mount.erofs" -t erofs.nbd -o "cache.dir=$PWD/cache" "$reference" m
+    says_like 'mount.erofs: cannot mount*; the image needs Linux 6.4 or later (*)'
+    kill $origin
+}
+
+for method in netlink ioctl; do add --kernel 6.12 --seconds 240 "layers: an image of twelve, $method" layers_mounted $method; done
+add --kernel 6.12 --seconds 240 --expect 'timed out' 'layers: all killed, reattach goes on by ranges' layers_killed
+add --kernel 6.1 --seconds 240 'layers: this kernel is told to be too old' layers_refused
