@@ -26,6 +26,8 @@ class link_model {
     void body_came(const mark& begin, std::uint64_t bytes, plan_time now);
 
     std::chrono::nanoseconds latency() const { return latency_; }
+    bool bandwidth_known() const { return bandwidth_known_; }
+    std::uint64_t delivered() const { return delivered_; }
     double bytes_per_second() const { return bytes_per_second_; }
     // Bytes that the link could have brought while one round trip is waited for.
     std::uint64_t bytes_per_round_trip() const { return bytes_in(latency_); }

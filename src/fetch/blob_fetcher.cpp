@@ -154,6 +154,7 @@ status blob_fetcher::on_bytes(std::uint64_t id, const std::shared_ptr<flight>& f
     NEROFS_CHECK(f->fill.append(bytes));
     const std::lock_guard lock(mutex_);
     planner_.arrived(id, bytes.size(), clock::now());
+    for (const std::uint64_t slow : planner_.called_off()) source_.cancel(flights_.at(slow)->read);
     return {};
 }
 
