@@ -144,17 +144,16 @@ void planner::forget(std::uint64_t offset, std::uint64_t length) {
 void planner::arrived(std::uint64_t id, std::uint64_t bytes, plan_time now) {
     const auto f = std::find_if(flights_.begin(), flights_.end(), [=](const flight& one) { return one.id == id; });
     if (f == flights_.end()) return;
-    if (!f->body) f->body = link_->first_byte_came(now - f->sent, now);
+    link_->arrived(f->sent, bytes, now);
     f->came += bytes;
-    link_->delivered(bytes);
-    if (f->rush && !rush_began_) rush_began_ = f->body;
+    if (f->rush && !rush_began_) rush_began_ = f->sent.first;
     if (rushing_) judge_rush(now);
 }
 
 void planner::finished(std::uint64_t id, plan_time now) {
     const auto f = std::find_if(flights_.begin(), flights_.end(), [=](const flight& one) { return one.id == id; });
     if (f == flights_.end()) return;
-    if (f->body && f->came > 0) link_->body_came(*f->body, f->came, now);
+    link_->finished(f->sent, f->came, now);
     missing_bytes_ -= std::min(missing_bytes_, f->came);
     // What failed in a rush isn't worth another: it is asked for again when somebody waits.
     if (f->rush && f->came < std::min(f->chunks.end << chunk_shift, blob_bytes_) - (f->chunks.first << chunk_shift))
@@ -257,7 +256,7 @@ std::optional<planned_request> planner::take(chunk_range run, chunk_range wide, 
     const std::uint64_t bytes = std::min(got.end << chunk_shift, blob_bytes_) - (got.first << chunk_shift);
     requested_bytes_ += bytes;
     if (level == priority::demand) pay(around_, got);
-    flights_.push_back({next_id_, got, level, now, 0, std::nullopt});
+    flights_.push_back({next_id_, got, level, link_->sent(flights_.empty(), now)});
     return planned_request{next_id_++, got, level};
 }
 

@@ -98,9 +98,8 @@ class planner {
         std::uint64_t id = 0;
         chunk_range chunks;
         priority level = priority::demand;
-        plan_time sent;
+        link_model::request sent;
         std::uint64_t came = 0;
-        std::optional<link_model::mark> body;
         bool rush = false;
     };
     using queue = std::deque<chunk_range>;
