@@ -45,6 +45,7 @@ class link_model {
   private:
     // Before anything is known: some place on the internet.
     std::chrono::nanoseconds latency_ = std::chrono::milliseconds(20);
+    std::chrono::nanoseconds least_seen_{0};
     double bytes_per_second_ = 25e6;
     bool latency_known_ = false;
     bool bandwidth_known_ = false;
