@@ -19,8 +19,9 @@ constexpr auto look_at_others = 100ms;
 constexpr auto patience_with_others = 5s;  // then their work is done here, too
 constexpr auto look_at_hits = 20ms;
 constexpr auto say_no_room_every = 1s;
-// A gap costs less than another request as long as the link brings it in half a round trip: requests go side by side.
-constexpr std::uint64_t least_cheap_gap = 64 * 1024;
+// A gap costs less than another request as long as the link brings it in an eighth of a round trip: so many requests go
+// side by side.
+constexpr unsigned cheap_gaps_per_round_trip = 4;
 constexpr std::uint64_t most_cheap_gap = 4u << 20;
 
 http::priority priority_of(cache::priority p) {
@@ -290,7 +291,7 @@ std::uint64_t blob_fetcher::bytes_per_second() const {
 
 std::uint64_t blob_fetcher::cheap_gap() const {
     const std::lock_guard lock(mutex_);
-    return std::clamp(link_.bytes_per_round_trip() / 2, least_cheap_gap, most_cheap_gap);
+    return std::min(link_.bytes_per_round_trip() / cheap_gaps_per_round_trip, most_cheap_gap);
 }
 
 std::string blob_fetcher::last_error() const {
