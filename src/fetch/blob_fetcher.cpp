@@ -69,6 +69,7 @@ blob_fetcher::~blob_fetcher() {
 void blob_fetcher::want(std::uint64_t offset, std::uint64_t length, given_up in_vain) {
     const auto now = clock::now();
     const std::lock_guard lock(mutex_);
+    last_read_ = now;
     demands_.push_back({offset, length, now + options_.timeout, std::move(in_vain)});
     take_hits(now);
     planner_.miss(offset, length, cache::priority::demand, now);
@@ -123,6 +124,7 @@ status blob_fetcher::read(std::uint64_t offset, std::span<std::byte> into) {
 void blob_fetcher::take_hits(clock::time_point now) {
     if (!touched_) return;
     touched_->take_new([&](cache::chunk_range range) {
+        last_read_ = now;
         planner_.hit(range.first * cache::chunk_bytes, range.count() * cache::chunk_bytes, now);
     });
 }
@@ -271,6 +273,13 @@ blob_fetcher::clock::time_point blob_fetcher::next_tick() const {
 }
 
 // ---- facts ----
+
+blob_fetcher::clock::duration blob_fetcher::unread_for() {
+    const auto now = clock::now();
+    const std::lock_guard lock(mutex_);
+    take_hits(now);
+    return now - last_read_;
+}
 
 std::uint64_t blob_fetcher::waiting() const {
     const std::lock_guard lock(mutex_);

@@ -28,6 +28,7 @@ using namespace std::chrono_literals;
 constexpr auto cache_time = 60s;       // for the keeper to open the cache, which may have to evict first
 constexpr auto checkpoint_every = 5s;  // what a crash of the machine costs at most, in fetching
 constexpr auto verify_pause = 1s;      // while others fetch, or there is nothing to check yet
+constexpr auto verify_put_off = 5s;    // at most, while somebody reads what he hasn't read before
 constexpr std::uint64_t verify_step = 8u << 20;
 
 // A server's channel; who waits for bytes answers on it from any thread.
@@ -40,7 +41,8 @@ struct server_link {
 // Makes durable what has come and checks the blob when it is whole: what may wait for the disk and nobody waits for.
 class upkeep {
   public:
-    upkeep(cache::blob_writer& writer, std::string digest) : writer_(writer), digest_(std::move(digest)) {
+    upkeep(cache::blob_writer& writer, blob_fetcher& blob, std::string digest)
+        : writer_(writer), blob_(blob), digest_(std::move(digest)) {
         thread_ = std::thread([this] { run(); });
     }
     ~upkeep() {
@@ -73,6 +75,11 @@ class upkeep {
     // Does a step of the check; how long to pause before the next.
     std::chrono::milliseconds verify() {
         if (digest_.empty() || writer_.map().verified() || !writer_.complete()) return verify_pause;
+        // The processor is the reader's first.
+        if (put_off_ < verify_put_off && blob_.unread_for() < verify_pause) {
+            put_off_ += verify_pause;
+            return verify_pause;
+        }
         if (!verifier_) {
             if (!writer_.take_verification()) return verify_pause;
             auto made = cache::blob_verifier::make(writer_.data(), writer_.map(), digest_);
@@ -111,7 +118,9 @@ class upkeep {
     }
 
     cache::blob_writer& writer_;
+    blob_fetcher& blob_;
     std::string digest_;
+    std::chrono::milliseconds put_off_{0};
     std::optional<cache::blob_verifier> verifier_;
     std::mutex mutex_;
     std::condition_variable stop_;
@@ -166,8 +175,8 @@ status remote_fetch::run(const os::packet& open) {
     const status end = loop_.run();
     // The last first: each uses those before it.
     prefetch_.reset();
-    blob_.reset();
     upkeep_.reset();
+    blob_.reset();
     return end;
 }
 
@@ -188,7 +197,7 @@ status remote_fetch::open_cache(const open_request& request) {
             (void)send_simple(*to, message::no_room);  // a dead keeper is noticed elsewhere
         };
         blob_ = std::make_unique<blob_fetcher>(*writer_, *source_.bytes, std::move(touched), std::move(options));
-        upkeep_ = std::make_unique<upkeep>(*writer_, wanted.digest);
+        upkeep_ = std::make_unique<upkeep>(*writer_, *blob_, wanted.digest);
         if (!wanted.check) return image_info();
         fault::point("fetcher.check");
         blob_image image(*blob_, wanted.fs_offset);
