@@ -280,14 +280,24 @@ std::size_t transfer::on_body(std::span<const std::byte> bytes) {
             return abort;
         }
         body_ += text;
-    } else if (status taken = asked_.sink(verdict_->first + received_, bytes); !taken) {
-        sink_error_ = std::move(taken).error();
-        return abort;
     } else {
-        delivered_ += bytes.size();
+        if (unflushed_.size() + bytes.size() > receive_bytes && !flush()) return abort;
+        unflushed_.reserve(receive_bytes);
+        unflushed_.insert(unflushed_.end(), bytes.begin(), bytes.end());
     }
     received_ += bytes.size();
     return bytes.size();
+}
+
+bool transfer::flush() {
+    if (unflushed_.empty()) return true;
+    const status taken = asked_.sink(verdict_->first + delivered_, unflushed_);
+    if (taken)
+        delivered_ += unflushed_.size();
+    else
+        sink_error_ = taken.error();
+    unflushed_.clear();
+    return taken.has_value();
 }
 
 timing transfer::measure() const {
