@@ -19,7 +19,7 @@ constexpr auto look_at_others = 100ms;
 constexpr auto patience_with_others = 5s;  // then their work is done here, too
 constexpr auto look_at_hits = 20ms;
 constexpr auto say_no_room_every = 1s;
-// A gap costs less than another request as long as the link brings it in an eighth of a round trip: so many requests go
+// A gap costs less than another request as long as the link brings it in a part of a round trip: several requests go
 // side by side.
 constexpr unsigned cheap_gaps_per_round_trip = 4;
 constexpr std::uint64_t most_cheap_gap = 4u << 20;

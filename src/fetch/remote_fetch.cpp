@@ -192,7 +192,7 @@ status remote_fetch::open_cache(const open_request& request) {
         blob_fetcher_options options;
         options.timeout = request.source.timeout;
         options.background_rate = request.source.background_rate;
-        options.limits.rush = request.source.prefetch != prefetch_mode::none;
+        options.limits.rush = request.source.prefetch != prefetch_mode::none && request.source.background_rate == 0;
         options.no_room = [to = std::make_shared<os::channel>(duplicate(keeper_.fd()))] {
             (void)send_simple(*to, message::no_room);  // a dead keeper is noticed elsewhere
         };
