@@ -138,12 +138,12 @@ bool transfer::set_options(const client_options& options) {
     set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
     if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
     if (!options.ca_directory.empty()) set(CURLOPT_CAPATH, options.ca_directory.c_str());
-    // The system's certificates are in a file and, again, in a directory. With both libcurl reads all of the file for
-    // each connection, which takes longer than the handshake; with the file alone it does so once for all.
-    const char* system_file = nullptr;
-    curl_easy_getinfo(easy_, CURLINFO_CAINFO, &system_file);
-    if (options.ca_file.empty() && options.ca_directory.empty() && system_file)
-        set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+    // Without a directory named, the file (the given one, or the system's) is all there is to trust. With the system's
+    // directory beside it libcurl would read all of the file for each connection, which takes longer than the
+    // handshake; so it does that once for all.
+    const char* file = nullptr;
+    curl_easy_getinfo(easy_, CURLINFO_CAINFO, &file);
+    if (options.ca_directory.empty() && file) set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
     if (!options.verify) {
         set(CURLOPT_SSL_VERIFYPEER, 0L);
         set(CURLOPT_SSL_VERIFYHOST, 0L);
