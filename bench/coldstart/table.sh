@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # who sources this has $work and $build, and takes $elapsed
 # How the figures of run and guest are kept and shown; beside ../lib.sh.
 
 declare -A figures=()
