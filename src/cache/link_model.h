@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 
 namespace nerofs::cache {
 
@@ -12,20 +13,28 @@ using plan_time = std::chrono::steady_clock::time_point;
 // One for each source, shared by the planners of its blobs. One thread at a time.
 class link_model {
   public:
-    // The bytes that came before now, all requests together. Kept by whoever begins a body; see body_came.
+    // A moment, and the bytes that came before it, all requests together.
     struct mark {
         std::uint64_t delivered = 0;
         plan_time at;
     };
+    // What is to be remembered of a request.
+    struct request {
+        mark sent;
+        bool alone = false;         // nothing else was under way then
+        std::optional<mark> first;  // its first bytes are here
+    };
 
-    // Bytes came, on any connection.
-    void delivered(std::uint64_t bytes) { delivered_ += bytes; }
-    // The first byte of a request came this long after it was sent. The mark is for body_came.
-    mark first_byte_came(std::chrono::nanoseconds after, plan_time now);
-    // A request's body of `bytes` is complete: between the mark and now, everything that came measures the bandwidth.
-    void body_came(const mark& begin, std::uint64_t bytes, plan_time now);
+    // A request is sent.
+    request sent(bool alone, plan_time now) const { return {{delivered_, now}, alone, std::nullopt}; }
+    // Bytes of its body came.
+    void arrived(request& r, std::uint64_t bytes, plan_time now);
+    // Its body of `bytes` is complete. Everything that came meanwhile measures the bandwidth.
+    void finished(const request& r, std::uint64_t bytes, plan_time now);
 
     std::chrono::nanoseconds latency() const { return latency_; }
+    bool bandwidth_known() const { return bandwidth_known_; }
+    std::uint64_t delivered() const { return delivered_; }
     double bytes_per_second() const { return bytes_per_second_; }
     // Bytes that the link could have brought while one round trip is waited for.
     std::uint64_t bytes_per_round_trip() const { return bytes_in(latency_); }
@@ -36,6 +45,7 @@ class link_model {
   private:
     // Before anything is known: some place on the internet.
     std::chrono::nanoseconds latency_ = std::chrono::milliseconds(20);
+    std::chrono::nanoseconds least_seen_{0};
     double bytes_per_second_ = 25e6;
     bool latency_known_ = false;
     bool bandwidth_known_ = false;

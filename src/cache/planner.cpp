@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace nerofs::cache {
 namespace {
@@ -18,6 +19,12 @@ constexpr std::uint64_t certain_bytes = 2u << 20;
 constexpr std::uint64_t likely_growth = 4;
 constexpr std::uint64_t proven_growth = 16;
 
+// A rush comes in pieces of half of what the link brings in a round trip: with six under way it is busy all the time,
+// and who needs the end of one doesn't wait for long.
+constexpr std::uint64_t min_rush_piece = 1u << 20;
+// After so long, a rush that would take more than twice the time it may take is called off.
+constexpr auto rush_proof = 100ms;
+
 constexpr std::uint64_t to_chunks(std::uint64_t bytes) {
     return std::max<std::uint64_t>(1, bytes >> chunk_shift);
 }
@@ -32,7 +39,12 @@ planner::planner(std::uint64_t blob_bytes, chunk_table& table, link_model& link,
       streams_(limits.sees_hits),
       touched_(chunk_count(blob_bytes)),
       around_{std::vector<bool>(chunk_count(blob_bytes)), 0},
-      ahead_{std::vector<bool>(chunk_count(blob_bytes)), 0} {}
+      ahead_{std::vector<bool>(chunk_count(blob_bytes)), 0} {
+    limits_.rush = limits.rush && blob_bytes <= limits.max_rush_bytes;
+    if (!limits_.rush) return;
+    for (std::uint64_t chunk = 0; chunk < chunk_count(blob_bytes); ++chunk)
+        if (!table.present(chunk)) missing_bytes_ += chunk_bytes;
+}
 
 chunk_range planner::clip(std::uint64_t offset, std::uint64_t length) const {
     if (offset >= blob_bytes_) return {};
@@ -132,15 +144,20 @@ void planner::forget(std::uint64_t offset, std::uint64_t length) {
 void planner::arrived(std::uint64_t id, std::uint64_t bytes, plan_time now) {
     const auto f = std::find_if(flights_.begin(), flights_.end(), [=](const flight& one) { return one.id == id; });
     if (f == flights_.end()) return;
-    if (!f->body) f->body = link_->first_byte_came(now - f->sent, now);
+    link_->arrived(f->sent, bytes, now);
     f->came += bytes;
-    link_->delivered(bytes);
+    if (f->rush && !rush_began_) rush_began_ = f->sent.first;
+    if (rushing_) judge_rush(now);
 }
 
 void planner::finished(std::uint64_t id, plan_time now) {
     const auto f = std::find_if(flights_.begin(), flights_.end(), [=](const flight& one) { return one.id == id; });
     if (f == flights_.end()) return;
-    if (f->body && f->came > 0) link_->body_came(*f->body, f->came, now);
+    link_->finished(f->sent, f->came, now);
+    missing_bytes_ -= std::min(missing_bytes_, f->came);
+    // What failed in a rush isn't worth another: it is asked for again when somebody waits.
+    if (f->rush && f->came < std::min(f->chunks.end << chunk_shift, blob_bytes_) - (f->chunks.first << chunk_shift))
+        limits_.rush = rushing_ = false;
     flights_.erase(f);
 }
 
@@ -239,7 +256,7 @@ std::optional<planned_request> planner::take(chunk_range run, chunk_range wide, 
     const std::uint64_t bytes = std::min(got.end << chunk_shift, blob_bytes_) - (got.first << chunk_shift);
     requested_bytes_ += bytes;
     if (level == priority::demand) pay(around_, got);
-    flights_.push_back({next_id_, got, level, now, 0, std::nullopt});
+    flights_.push_back({next_id_, got, level, link_->sent(flights_.empty(), now)});
     return planned_request{next_id_++, got, level};
 }
 
@@ -318,6 +335,46 @@ std::optional<planned_request> planner::plan_stream(plan_time now) {
     return request;
 }
 
+// ---- a link so fast that bytes cost nothing ----
+
+// How much it brings in the time that a rush may take.
+std::uint64_t planner::rush_bytes() const {
+    return link_->bytes_in(
+        std::max<std::chrono::nanoseconds>(limits_.rush_time, link_->latency() * limits_.rush_round_trips));
+}
+
+std::optional<planned_request> planner::plan_rush(plan_time now) {
+    if (!limits_.rush || !link_->bandwidth_known()) return std::nullopt;
+    if (!rushing_ && missing_bytes_ > rush_bytes()) return std::nullopt;
+    rushing_ = true;
+    const std::uint64_t end = chunk_count(blob_bytes_);
+    while (rush_at_ < end && !open(rush_at_)) ++rush_at_;
+    if (rush_at_ == end) return std::nullopt;
+    const std::uint64_t piece = std::max(link_->bytes_per_round_trip() / 2, min_rush_piece);
+    const auto request = take(grow({rush_at_, rush_at_ + 1}, {rush_at_, std::min(end, rush_at_ + to_chunks(piece))}),
+                              {}, priority::readahead, now);
+    if (request) flights_.back().rush = true;
+    return request;
+}
+
+// The first bytes may have lain in a buffer on the way, or the link has got others to carry.
+void planner::judge_rush(plan_time now) {
+    if (!rush_began_ || now - rush_began_->at < rush_proof) return;
+    const double seconds = std::chrono::duration<double>(now - rush_began_->at).count();
+    const double rate = static_cast<double>(link_->delivered() - rush_began_->delivered) / seconds;
+    const double allowed = 2 * static_cast<double>(rush_bytes()) / link_->bytes_per_second();
+    if (static_cast<double>(missing_bytes_) <= rate * allowed) return;
+    limits_.rush = rushing_ = false;
+    for (const flight& f : flights_)
+        if (f.rush) called_off_.push_back(f.id);
+}
+
+std::vector<std::uint64_t> planner::called_off() {
+    return std::exchange(called_off_, {});
+}
+
+// ---- background ----
+
 // Background begins when nobody has waited for anything for a while.
 plan_time planner::quiet_at() const {
     return last_demand_ + std::max<std::chrono::nanoseconds>(20ms, link_->latency() * 2);
@@ -357,6 +414,7 @@ std::vector<planned_request> planner::next(plan_time now) {
         if (!request && speculative_in_flight(priority::readahead) < limits_.max_speculative) {
             request = plan_stream(now);
             if (!request) request = plan_queue(readahead_, priority::readahead, cut_chunks(), now);
+            if (!request) request = plan_rush(now);
             if (!request) request = plan_background(now);
         }
         if (!request) break;

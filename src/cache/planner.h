@@ -42,6 +42,11 @@ struct planner_limits {
     std::uint64_t opening_allowance = 3u << 20;  // each for what lies around misses and ahead of streams
     double generosity_around = 0.6;              // chunks for each chunk asked for
     double generosity_ahead = 0.1;
+    // All that is missing is fetched at once (a rush), when the link brings it in that time or so many round trips.
+    bool rush = false;
+    std::chrono::milliseconds rush_time{500};
+    unsigned rush_round_trips = 4;
+    std::uint64_t max_rush_bytes = 512u << 20;      // of a blob that is ever rushed for
     bool sees_hits = false;                         // hit() is called for what the cache answers
     std::uint64_t background_bytes_per_second = 0;  // 0: no limit
 };
@@ -72,6 +77,10 @@ class planner {
     // has given back its claims and decides about pauses between tries by when it calls next().
     void finished(std::uint64_t id, plan_time now);
 
+    // Requests to be cancelled, since the link is slower than it seemed; each is told once. Call it after arrived().
+    // They are under way until finished().
+    std::vector<std::uint64_t> called_off();
+
     // The requests to be sent now. Call it after any of the above (once for a batch of them), when the cache's
     // generation changed while waiting_for_others(), and at wake_at().
     std::vector<planned_request> next(plan_time now);
@@ -89,9 +98,9 @@ class planner {
         std::uint64_t id = 0;
         chunk_range chunks;
         priority level = priority::demand;
-        plan_time sent;
+        link_model::request sent;
         std::uint64_t came = 0;
-        std::optional<link_model::mark> body;
+        bool rush = false;
     };
     using queue = std::deque<chunk_range>;
 
@@ -122,8 +131,11 @@ class planner {
     std::optional<planned_request> plan_demand(plan_time now);
     std::optional<planned_request> plan_queue(queue& wanted, priority level, std::uint64_t most, plan_time now);
     std::optional<planned_request> plan_stream(plan_time now);
+    std::optional<planned_request> plan_rush(plan_time now);
     std::optional<planned_request> plan_background(plan_time now);
     std::optional<planned_request> take(chunk_range run, chunk_range wide, priority level, plan_time now);
+    std::uint64_t rush_bytes() const;
+    void judge_rush(plan_time now);
     void refill(plan_time now);
     plan_time quiet_at() const;
 
@@ -145,6 +157,11 @@ class planner {
     purse around_;
     purse ahead_;
     bool waiting_for_others_ = false;
+    std::uint64_t missing_bytes_ = 0;  // at most: what others fetched meanwhile is in it
+    std::uint64_t rush_at_ = 0;        // chunks before it aren't open, or are somebody's business
+    bool rushing_ = false;
+    std::optional<link_model::mark> rush_began_;  // the first byte of it
+    std::vector<std::uint64_t> called_off_;
     plan_time last_demand_{};
     plan_time refilled_{};
     double background_tokens_ = 0;

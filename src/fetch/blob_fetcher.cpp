@@ -19,8 +19,9 @@ constexpr auto look_at_others = 100ms;
 constexpr auto patience_with_others = 5s;  // then their work is done here, too
 constexpr auto look_at_hits = 20ms;
 constexpr auto say_no_room_every = 1s;
-// A gap costs less than another request as long as the link brings it in half a round trip: requests go side by side.
-constexpr std::uint64_t least_cheap_gap = 64 * 1024;
+// A gap costs less than another request as long as the link brings it in a part of a round trip: several requests go
+// side by side.
+constexpr unsigned cheap_gaps_per_round_trip = 4;
 constexpr std::uint64_t most_cheap_gap = 4u << 20;
 
 http::priority priority_of(cache::priority p) {
@@ -68,6 +69,7 @@ blob_fetcher::~blob_fetcher() {
 void blob_fetcher::want(std::uint64_t offset, std::uint64_t length, given_up in_vain) {
     const auto now = clock::now();
     const std::lock_guard lock(mutex_);
+    last_read_ = now;
     demands_.push_back({offset, length, now + options_.timeout, std::move(in_vain)});
     take_hits(now);
     planner_.miss(offset, length, cache::priority::demand, now);
@@ -122,6 +124,7 @@ status blob_fetcher::read(std::uint64_t offset, std::span<std::byte> into) {
 void blob_fetcher::take_hits(clock::time_point now) {
     if (!touched_) return;
     touched_->take_new([&](cache::chunk_range range) {
+        last_read_ = now;
         planner_.hit(range.first * cache::chunk_bytes, range.count() * cache::chunk_bytes, now);
     });
 }
@@ -154,6 +157,7 @@ status blob_fetcher::on_bytes(std::uint64_t id, const std::shared_ptr<flight>& f
     NEROFS_CHECK(f->fill.append(bytes));
     const std::lock_guard lock(mutex_);
     planner_.arrived(id, bytes.size(), clock::now());
+    for (const std::uint64_t slow : planner_.called_off()) source_.cancel(flights_.at(slow)->read);
     return {};
 }
 
@@ -270,6 +274,13 @@ blob_fetcher::clock::time_point blob_fetcher::next_tick() const {
 
 // ---- facts ----
 
+blob_fetcher::clock::duration blob_fetcher::unread_for() {
+    const auto now = clock::now();
+    const std::lock_guard lock(mutex_);
+    take_hits(now);
+    return now - last_read_;
+}
+
 std::uint64_t blob_fetcher::waiting() const {
     const std::lock_guard lock(mutex_);
     return static_cast<std::uint64_t>(std::count_if(demands_.begin(), demands_.end(), [this](const demand& d) {
@@ -289,7 +300,7 @@ std::uint64_t blob_fetcher::bytes_per_second() const {
 
 std::uint64_t blob_fetcher::cheap_gap() const {
     const std::lock_guard lock(mutex_);
-    return std::clamp(link_.bytes_per_round_trip() / 2, least_cheap_gap, most_cheap_gap);
+    return std::min(link_.bytes_per_round_trip() / cheap_gaps_per_round_trip, most_cheap_gap);
 }
 
 std::string blob_fetcher::last_error() const {

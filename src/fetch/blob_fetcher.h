@@ -64,6 +64,9 @@ class blob_fetcher {
     void tick();
     clock::time_point next_tick() const;
 
+    // How long nobody has read anything new, whether it was there or not.
+    clock::duration unread_for();
+
     std::uint64_t waiting() const;
     std::uint64_t in_flight() const;
     std::uint64_t bytes_per_second() const;
@@ -109,6 +112,7 @@ class blob_fetcher {
     std::list<demand> demands_;
     std::unordered_map<std::uint64_t, std::shared_ptr<flight>> flights_;
     std::condition_variable landed_;
+    clock::time_point last_read_ = clock::now();
     clock::time_point paused_until_{};
     std::chrono::milliseconds pause_{0};
     clock::time_point no_room_said_{};

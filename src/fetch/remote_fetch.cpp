@@ -184,8 +184,8 @@ status remote_fetch::run(const os::packet& open) {
     const status end = loop_.run();
     // The last first: each uses those before it.
     prefetch_.reset();
-    for (device_part& p : parts_) p.blob.reset();
     upkeep_.reset();
+    for (device_part& p : parts_) p.blob.reset();
     return end;
 }
 
@@ -196,7 +196,7 @@ result<cache_request> remote_fetch::open_parts(const open_request& request) {
     parts_.resize(source_.identity.parts.size());
     for (std::size_t i = 0; i < parts_.size(); ++i) {
         NEROFS_TRY(wanted, open_part(request, i));
-        blobs.push_back({&*parts_[i].writer, source_.identity.parts[i].digest});
+        blobs.push_back({&*parts_[i].writer, &*parts_[i].blob, source_.identity.parts[i].digest});
     }
     upkeep_ = std::make_unique<upkeep>(std::move(blobs));
     return wanted;
@@ -216,6 +216,7 @@ result<cache_request> remote_fetch::open_part(const open_request& request, std::
     blob_fetcher_options options;
     options.timeout = request.source.timeout;
     options.background_rate = request.source.background_rate;
+    options.limits.rush = request.source.prefetch != prefetch_mode::none && request.source.background_rate == 0;
     options.no_room = [to = std::make_shared<os::channel>(duplicate(keeper_.fd()))] {
         (void)send_simple(*to, message::no_room);  // a dead keeper is noticed elsewhere
     };

@@ -13,12 +13,13 @@ using namespace std::chrono_literals;
 
 constexpr auto checkpoint_every = 5s;  // what a crash of the machine costs at most, in fetching
 constexpr auto verify_pause = 1s;      // while others fetch, or there is nothing to check yet
+constexpr auto verify_put_off = 5s;    // at most, while somebody reads what he hasn't read before
 constexpr std::uint64_t verify_step = 8u << 20;
 
 class caretaker {
   public:
     explicit caretaker(const upkeep::blob& blob)
-        : writer_(*blob.writer), digest_(blob.digest), seen_(writer_.map().generation() - 1) {}
+        : writer_(*blob.writer), fetcher_(*blob.fetcher), digest_(blob.digest), seen_(writer_.map().generation() - 1) {}
 
     void checkpoint() {
         if (writer_.map().generation() == seen_) return;
@@ -29,6 +30,11 @@ class caretaker {
     // Does a step of the check; how long to pause before the next.
     std::chrono::milliseconds verify() {
         if (digest_.empty() || writer_.map().verified() || !writer_.complete()) return verify_pause;
+        // The processor is the reader's first.
+        if (put_off_ < verify_put_off && fetcher_.unread_for() < verify_pause) {
+            put_off_ += verify_pause;
+            return verify_pause;
+        }
         if (!verifier_) {
             if (!writer_.take_verification()) return verify_pause;
             auto made = cache::blob_verifier::make(writer_.data(), writer_.map(), digest_);
@@ -68,7 +74,9 @@ class caretaker {
 
   private:
     cache::blob_writer& writer_;
+    blob_fetcher& fetcher_;
     std::string digest_;
+    std::chrono::milliseconds put_off_{0};
     std::optional<cache::blob_verifier> verifier_;
     std::uint32_t seen_;
 };

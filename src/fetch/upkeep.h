@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cache/writer.h"
+#include "fetch/blob_fetcher.h"
 
 namespace nerofs::fetch {
 
@@ -15,8 +16,9 @@ namespace nerofs::fetch {
 class upkeep {
   public:
     struct blob {
-        cache::blob_writer* writer = nullptr;  // must outlive this
-        std::string digest;                    // empty: nothing to check it against
+        cache::blob_writer* writer = nullptr;  // both must outlive this
+        blob_fetcher* fetcher = nullptr;
+        std::string digest;  // empty: nothing to check it against
     };
     explicit upkeep(std::vector<blob> blobs);
     ~upkeep();

@@ -115,6 +115,7 @@ class client::loop {
             admit();
             int running = 0;
             curl_multi_perform(multi_.get(), &running);
+            flush();
             reap();
             check_time();
             // What ended made room for what waits.
@@ -198,6 +199,14 @@ class client::loop {
             end(which, t.give_up(t.make_failure(error_kind::retryable, failure_cause::transport,
                                                 "the request can't be set up")));
         }
+    }
+
+    // A sink's refusal ends its transfer; what that needs from libcurl's side is that it isn't at work.
+    void flush() {
+        std::vector<id> refused;
+        for (auto& [which, f] : transfers_)
+            if (!f.what->flush()) refused.push_back(which);
+        for (const id which : refused) end(which, transfers_.at(which).what->finish(CURLE_WRITE_ERROR));
     }
 
     void reap() {

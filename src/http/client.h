@@ -18,7 +18,7 @@ struct client_options {
     std::size_t connections = 64;     // to all hosts
     std::size_t most_waiting = 4096;  // requests; one more fails at once, kind retryable
     std::string ca_file{};            // PEM; empty: the system's
-    std::string ca_directory{};       // hashed; empty: the system's
+    std::string ca_directory{};       // hashed; empty: the system's, if it has no file
     std::string user_agent = "nerofs";
     bool verify = true;                    // certificates and the names in them
     bool allow_plain = false;              // http:// to hosts other than this machine

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "http/answer.h"
 #include "http/client.h"
@@ -51,6 +52,10 @@ class transfer {
     std::size_t on_body(std::span<const std::byte> bytes);
     void on_sent();
 
+    // Gives the sink what has come for it. libcurl brings bodies in pieces of 16 KiB: together they cost less. False
+    // when the sink refuses, once.
+    bool flush();
+
   private:
     bool set_options(const client_options& options);
     bool judge_head();
@@ -79,6 +84,7 @@ class transfer {
     std::uint64_t received_ = 0;  // of the body, delivered or in body_
     std::uint64_t discarded_ = 0;
     std::uint64_t delivered_ = 0;  // taken by the sink
+    std::vector<std::byte> unflushed_;
     std::string body_;
     std::optional<error> sink_error_;
 };

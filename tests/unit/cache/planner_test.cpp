@@ -260,6 +260,40 @@ TEST(planner, announced_reads_come_in_few_requests) {
     for (std::uint64_t c = range.first; c < range.end; ++c) EXPECT_TRUE(s.present(c));
 }
 
+// Bytes cost nothing on a link that brings all of them in half a second; a slower one mustn't notice the rule.
+TEST(planner, a_fast_link_brings_everything_at_once) {
+    planner_limits limits = with_hits();
+    limits.rush = true;
+    for (const double latency : {0.0001, 0.010, 0.050}) {
+        const auto ops = imports(1);
+        simulation s(image_bytes, {latency, 10 * gbit, 1e12}, limits);
+        std::vector<simulated_reader> readers(1);
+        readers[0].ops = ops;
+        readers[0].tells_hits = true;
+        const auto result = s.run(readers, true);
+        double think = 0;
+        for (const read_op& op : ops) think += op.think;
+        EXPECT_EQ(s.present_chunks(), chunk_count(image_bytes)) << latency;
+        EXPECT_EQ(result.fetched, image_bytes) << latency;
+        EXPECT_LE(result.requests, latency < 0.005 ? 200u : 80u) << latency;
+        // The first read tells of the link, its first pieces are half a round trip long.
+        EXPECT_LE(result.seconds, think + 4 * latency + 1.1 * image_bytes / (10 * gbit)) << latency;
+    }
+}
+
+TEST(planner, a_slower_link_is_not_rushed) {
+    for (const double bandwidth : {mbit_100, gbit}) {
+        planner_limits limits = with_hits();
+        simulation without(image_bytes, {0.010, bandwidth, 1e12}, limits);
+        limits.rush = true;
+        simulation with(image_bytes, {0.010, bandwidth, 1e12}, limits);
+        const auto expected = read_all(without, imports(1), 1, true);
+        const auto result = read_all(with, imports(1), 1, true);
+        EXPECT_EQ(result.requests, expected.requests);
+        EXPECT_EQ(result.fetched, expected.fetched);
+    }
+}
+
 // One planner over a plain table, step by step.
 struct steps : ::testing::Test {
     struct table final : chunk_table {
@@ -350,6 +384,89 @@ TEST_F(steps, demand_finds_a_free_connection_and_the_number_is_bounded) {
     ASSERT_EQ(urgent.size(), 2u);
     for (const auto& request : urgent) EXPECT_EQ(request.level, priority::demand);
     EXPECT_EQ(plan.in_flight(), 8u);
+}
+
+struct rush : steps {
+    planner plan{3000 * chunk_bytes - 5, chunks, link, with_rush()};
+
+    static planner_limits with_rush() {
+        planner_limits limits;
+        limits.rush = true;
+        return limits;
+    }
+    // The first request's answer comes at 1 GB/s, and more is asked for because of it.
+    std::vector<planned_request> begin() {
+        plan.miss(0, 1, priority::demand, now);
+        const auto first = plan.next(now);
+        EXPECT_EQ(first.size(), 1u);
+        const std::uint64_t bytes = first[0].chunks.count() * chunk_bytes;
+        now += 10ms;
+        plan.arrived(first[0].id, bytes / 2, now);
+        EXPECT_TRUE(plan.next(now).empty());
+        now += std::chrono::nanoseconds(bytes);
+        plan.arrived(first[0].id, bytes - bytes / 2, now);
+        chunks.fill(first[0].chunks);
+        plan.finished(first[0].id, now);
+        return plan.next(now);
+    }
+};
+
+TEST_F(rush, leaves_connections_to_those_who_wait) {
+    EXPECT_EQ(begin().size(), 6u);
+    plan.miss(2900 * chunk_bytes, 1, priority::demand, now);
+    const auto urgent = plan.next(now);
+    ASSERT_EQ(urgent.size(), 1u);
+    EXPECT_EQ(urgent[0].level, priority::demand);
+}
+
+TEST_F(rush, is_called_off_when_the_link_turns_out_slow) {
+    const auto rushed = begin();
+    std::set<std::uint64_t> ids;
+    for (const auto& request : rushed) ids.insert(request.id);
+    now += 10ms;
+    plan.arrived(rushed[0].id, 1, now);
+    for (int i = 0; i < 9; ++i) {
+        now += 10ms;
+        plan.arrived(rushed[0].id, 100'000, now);  // 10 MB/s
+        EXPECT_TRUE(plan.called_off().empty());
+    }
+    now += 10ms;
+    plan.arrived(rushed[0].id, 100'000, now);
+    const auto slow = plan.called_off();
+    EXPECT_EQ(std::set<std::uint64_t>(slow.begin(), slow.end()), ids);
+    EXPECT_TRUE(plan.called_off().empty());
+    for (const auto& request : rushed) {
+        chunks.fill(request.chunks, '.');
+        plan.finished(request.id, now);
+    }
+    EXPECT_TRUE(plan.next(now).empty());
+}
+
+TEST_F(rush, is_not_tried_again_after_a_failure) {
+    const auto rushed = begin();
+    for (const auto& request : rushed) {
+        chunks.fill(request.chunks, '.');
+        plan.finished(request.id, now);
+    }
+    EXPECT_TRUE(plan.next(now).empty());
+}
+
+TEST_F(rush, needs_no_more_than_what_is_missing) {
+    // 10 MB/s would take ten seconds for all of it, and a third of one for the rest.
+    chunks.fill({0, 2900});
+    planner nearly(3000 * chunk_bytes - 5, chunks, link, with_rush());
+    nearly.miss(2900 * chunk_bytes, 1, priority::demand, now);
+    const auto first = nearly.next(now);
+    ASSERT_EQ(first.size(), 1u);
+    const std::uint64_t bytes = first[0].chunks.count() * chunk_bytes;
+    now += 10ms;
+    nearly.arrived(first[0].id, 1, now);
+    now += std::chrono::nanoseconds(100 * bytes);
+    nearly.arrived(first[0].id, bytes - 1, now);
+    chunks.fill(first[0].chunks);
+    nearly.finished(first[0].id, now);
+    ASSERT_LT(first[0].chunks.end, 3000u);
+    EXPECT_EQ(nearly.next(now).back().chunks.end, 3000u);
 }
 
 TEST_F(steps, ranges_outside_the_blob_are_cut_off) {
