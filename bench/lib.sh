@@ -19,7 +19,7 @@ need() {
 build_programs() {
     if [[ ! -e $build/build.ninja ]]; then (cd "$root" && cmake --preset bench >&2); fi
     cmake --build "$build" --target nerofs nerofs-keeper nerofs-server nerofs-checker nerofs-fetcher mount.erofs umount.erofs \
-        random_reader reply_size >&2
+        random_reader reply_size ingest_file >&2
 }
 
 # An image of the size that holds one file of random bytes, uncompressed, in the page cache.

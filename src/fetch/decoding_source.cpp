@@ -85,7 +85,7 @@ class decoding_source::engine : public std::enable_shared_from_this<engine> {
     job_ptr next(const std::stop_token& stop);
     step advance(const job_ptr& j);
     status wanted(const job& j);
-    bool is_used_up(const job& j);
+    bool was_last_piece(job& j);
     status take(job& j, std::span<const std::byte> stored);
     status unit_done(job& j, std::span<const std::byte> unit);
     status begin_at_unit(job& j, codec::inflater by);
@@ -311,7 +311,6 @@ decoding_source::engine::step decoding_source::engine::advance(const job_ptr& j)
             }
             stored.swap(front.arrived);
             front_ended = front.ended;
-            if (front_ended && *front_ended) forget_front(*j);
         } else if (j->next_stored < j->stored_end && !j->cancelled && clock::now() < j->what.deadline) {
             j->in_hand = false;
             return step::waits;
@@ -321,7 +320,7 @@ decoding_source::engine::step decoding_source::engine::advance(const job_ptr& j)
     auto taken = take(*j, stored);
     if (taken && finished(*j)) return end(j, {});
     if (front_ended && !*front_ended) return end(j, std::move(*front_ended));
-    if (taken && front_ended && is_used_up(*j))
+    if (taken && front_ended && was_last_piece(*j))
         taken = damage(*j, make_error(error_kind::corrupt, "it ends too early"));
     if (!taken && j->damaged && j->bad != j->unit) taken = again(*j);
     if (!taken) return end(j, std::move(taken));
@@ -337,8 +336,10 @@ status decoding_source::engine::wanted(const job& j) {
     return {};
 }
 
-bool decoding_source::engine::is_used_up(const job& j) {
+// The front piece is used up.
+bool decoding_source::engine::was_last_piece(job& j) {
     const std::lock_guard lock(mutex_);
+    forget_front(j);
     return j.pieces.empty() && j.next_stored == j.stored_end;
 }
 

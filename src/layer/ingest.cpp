@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "codec/gzip_index.h"
+#include "codec/gzip_window.h"
 #include "codec/hex.h"
 #include "codec/zstd_seek.h"
 #include "erofs/writer.h"
@@ -27,6 +29,9 @@ using bytes_view = std::span<const std::byte>;
 constexpr std::uint64_t checkpoint_spacing = std::uint64_t{1} << 20;
 constexpr std::uint64_t content_per_window_byte = 128;
 constexpr std::size_t magic_bytes = 4;
+constexpr std::size_t piece_bytes = std::size_t{256} << 10;
+// As much as 32 KiB of content take, in any sensible stream.
+constexpr std::size_t stored_behind_checkpoint = std::size_t{40} << 10;
 
 // The digests of the content, whole and by units.
 class content_digests {
@@ -108,6 +113,8 @@ struct layer_ingest::state {
     status decode(bytes_view stored);
     status take_content(bytes_view content);
     status take_checkpoint(const codec::gzip_checkpoint& at);
+    void feed_checkpoints(std::uint64_t offset, bytes_view stored);
+    void keep_checkpoint();
     result<layer_index> finish();
     tl::unexpected<error> named(error e) const {
         return fail(std::move(e).in(options.stored_digest ? short_name(*options.stored_digest) : "layer"));
@@ -122,6 +129,15 @@ struct layer_ingest::state {
     tar_reader tar;
     codec::sha256 stored_hash;
     content_digests digests;
+    // Checkpoints whose window waits for what follows it.
+    struct new_checkpoint {
+        checkpoint at;
+        std::vector<std::byte> window;
+        std::vector<std::byte> stored;  // from at.first_byte() on
+    };
+    std::deque<new_checkpoint> fresh;
+    std::uint64_t decoded_bytes = 0;  // stored ones that went through the decoder of gzip
+    std::byte byte_before{};          // the last of them
     std::uint64_t window_bytes = 0;
 };
 
@@ -148,12 +164,44 @@ void layer_ingest::state::begin(compression how) {
 }
 
 status layer_ingest::state::take_checkpoint(const codec::gzip_checkpoint& at) {
-    checkpoint kept{.stored_offset = at.compressed_offset, .content_offset = at.decoded_offset, .bits = at.bits};
-    if (!at.window.empty()) kept.window = pack_window(at.window);
-    if ((window_bytes + kept.window.size()) * content_per_window_byte > at.decoded_offset) return {};
-    window_bytes += kept.window.size();
-    index.checkpoints.push_back(std::move(kept));
+    fresh.push_back(
+        {.at = {.stored_offset = at.compressed_offset, .content_offset = at.decoded_offset, .bits = at.bits},
+         .window = {at.window.begin(), at.window.end()},
+         .stored = {}});
     return {};
+}
+
+// These bytes, which lie at that offset, have been decoded.
+void layer_ingest::state::feed_checkpoints(std::uint64_t offset, bytes_view stored) {
+    for (new_checkpoint& c : fresh) {
+        const std::uint64_t next = c.at.first_byte() + c.stored.size();
+        if (c.stored.empty() && next + 1 == offset) c.stored.push_back(byte_before);
+        const auto from = stored.subspan(static_cast<std::size_t>(std::max(next, offset) - offset));
+        const auto some = from.first(std::min(from.size(), stored_behind_checkpoint - c.stored.size()));
+        c.stored.insert(c.stored.end(), some.begin(), some.end());
+    }
+    byte_before = stored.back();
+    while (!fresh.empty() && index.content_bytes - fresh.front().at.content_offset >= codec::gzip_window_bytes)
+        keep_checkpoint();
+}
+
+// The oldest of the fresh ones.
+void layer_ingest::state::keep_checkpoint() {
+    new_checkpoint c = std::move(fresh.front());
+    fresh.pop_front();
+    const std::uint64_t behind = index.content_bytes - c.at.content_offset;
+    if (behind == 0) return;
+    if (!c.window.empty()) {
+        const auto needed = codec::needed_gzip_window(
+            {.compressed_offset = c.at.stored_offset, .decoded_offset = 0, .bits = c.at.bits, .window = c.window},
+            c.stored, static_cast<std::size_t>(std::min<std::uint64_t>(behind, codec::gzip_window_bytes)));
+        // Without an answer, all of it: the stream is a strange one.
+        const std::vector<std::byte>& window = needed ? *needed : c.window;
+        if (!window.empty()) c.at.window = pack_window(window);
+    }
+    if ((window_bytes + c.at.window.size()) * content_per_window_byte > c.at.content_offset) return;
+    window_bytes += c.at.window.size();
+    index.checkpoints.push_back(std::move(c.at));
 }
 
 status layer_ingest::state::take_content(bytes_view content) {
@@ -166,7 +214,16 @@ status layer_ingest::state::take_content(bytes_view content) {
 }
 
 status layer_ingest::state::decode(bytes_view stored) {
-    if (auto* gzip = std::get_if<codec::gzip_indexer>(&decoder)) return gzip->push(stored);
+    if (auto* gzip = std::get_if<codec::gzip_indexer>(&decoder)) {
+        while (!stored.empty()) {
+            const auto now = stored.first(std::min(stored.size(), piece_bytes));
+            stored = stored.subspan(now.size());
+            NEROFS_CHECK(gzip->push(now));
+            feed_checkpoints(decoded_bytes, now);
+            decoded_bytes += now.size();
+        }
+        return {};
+    }
     if (auto* zstd = std::get_if<codec::zstd_indexer>(&decoder)) return zstd->push(stored);
     return take_content(stored);
 }
@@ -192,6 +249,7 @@ result<layer_index> layer_ingest::state::finish() {
     }
     if (auto* gzip = std::get_if<codec::gzip_indexer>(&decoder)) {
         NEROFS_TRY([[maybe_unused]] const auto totals, gzip->finish());
+        while (!fresh.empty()) keep_checkpoint();
     } else if (auto* zstd = std::get_if<codec::zstd_indexer>(&decoder)) {
         NEROFS_TRY([[maybe_unused]] const auto totals, zstd->finish());
     }

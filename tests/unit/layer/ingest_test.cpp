@@ -76,7 +76,8 @@ void expect_right(std::span<const std::byte> stored, compression how, const inge
                                                                       .bits = from.bits,
                                                                       .window = window})
                                                  .value());
-        const auto expected = std::span(tar).subspan(from.content_offset);
+        const auto behind = std::span(tar).subspan(from.content_offset);
+        const auto expected = behind.first(std::min<std::size_t>(behind.size(), 400'000));
         bytes out(expected.size());
         const auto made = decoder->decode(stored.subspan(from.first_byte()), out);
         ASSERT_TRUE(made) << made.error().message();
