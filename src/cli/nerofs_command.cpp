@@ -24,6 +24,11 @@ constexpr std::array umount_table = {flag_spec{'l', "lazy", "", "detach now, end
 constexpr std::array json_table = {json_flag, help_flag};
 constexpr std::array ls_table = {flag_spec{'l', "long", "", "mode, links, owner, size and time, too"}, json_flag,
                                  help_flag};
+constexpr std::array index_table = {
+    flag_spec{'o', "output", "OUT", "where the index goes; default: FILE.erofs"},
+    flag_spec{0, "zinfo", "FILE", "places in the gzip stream where decoding can begin, too"},
+    help_flag,
+};
 constexpr std::array reattach_table = {flag_spec{0, "all", "", "every device that has lost its processes"}, help_flag};
 constexpr std::array serve_table = {
     flag_spec{0, "socket", "PATH", "listen on a unix socket"},
@@ -44,8 +49,8 @@ constexpr std::array cache_table = {
     help_flag,
 };
 
-const std::array<command_info, 15>& commands() {
-    static const std::array<command_info, 15> table = {{
+const std::array<command_info, 16>& commands() {
+    static const std::array<command_info, 16> table = {{
         {"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
          "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
          "oci.*\n"
@@ -111,6 +116,12 @@ const std::array<command_info, 15>& commands() {
          "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
          "  nerofs extract image.erofs:/etc /tmp/etc\n"
          "  nerofs extract layer.tar.gz /tmp/layer\n"},
+        {"index", "FILE|- [-o OUT] [--zinfo FILE]", "make the EROFS index of a tar archive", index_table,
+         "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
+         "blocks,\n"
+         "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n",
+         "  nerofs index layer.tar -o layer.erofs\n"
+         "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"},
         {"help", "[COMMAND]", "show help", help_only, "",
          "  nerofs help\n"
          "  nerofs help mount\n"},
@@ -267,6 +278,20 @@ result<nerofs_command> parse_extract(const parsed& line) {
     return nerofs_extract{all[0], all[1]};
 }
 
+result<nerofs_command> parse_index(const parsed& line) {
+    nerofs_index index;
+    NEROFS_TRY(index.file, line.exactly_one("FILE"));
+    const std::string* out = line.find("output");
+    if (out == nullptr && index.file == "-") return fail(usage("missing option: -o OUT"));
+    index.out = out != nullptr ? *out : index.file + ".erofs";
+    if (index.out.empty()) return fail(usage("option '-o': must not be empty"));
+    if (const std::string* zinfo = line.find("zinfo")) {
+        if (zinfo->empty()) return fail(usage("option '--zinfo': must not be empty"));
+        index.zinfo = *zinfo;
+    }
+    return index;
+}
+
 result<nerofs_command> parse_help(const parsed& line) {
     NEROFS_TRY(nerofs_help help, [&]() -> result<nerofs_help> {
         NEROFS_TRY(std::string topic, line.at_most_one("COMMAND"));
@@ -314,6 +339,7 @@ result<nerofs_command> parse_arguments(const command_info& command, std::span<co
         return nerofs_stat{std::move(what), line.has("json")};
     }
     if (command.name == "extract") return parse_extract(line);
+    if (command.name == "index") return parse_index(line);
     if (command.name == "help") return parse_help(line);
     NEROFS_CHECK(line.none());
     if (command.name == "list") return nerofs_list{line.has("json")};

@@ -81,6 +81,13 @@ struct nerofs_extract {
     std::string directory;
 };
 
+// The EROFS index of a tar, as mkfs.erofs --tar=i makes it.
+struct nerofs_index {
+    std::string file;   // "-": standard input
+    std::string out;    // not empty
+    std::string zinfo;  // empty: none
+};
+
 struct nerofs_help {
     std::string topic;  // a command, or empty
 };
@@ -88,7 +95,7 @@ struct nerofs_version {};
 
 using nerofs_command = std::variant<mount_command, nerofs_umount, nerofs_list, nerofs_status, nerofs_reattach,
                                     nerofs_disconnect, nerofs_serve, nerofs_fetch, nerofs_cache, nerofs_ls, nerofs_cat,
-                                    nerofs_stat, nerofs_extract, nerofs_help, nerofs_version>;
+                                    nerofs_stat, nerofs_extract, nerofs_index, nerofs_help, nerofs_version>;
 
 // `args` are those after the program's name. Errors: usage, one line; a misspelt command suggests the nearest.
 result<nerofs_command> parse_nerofs_command(std::span<const std::string> args);

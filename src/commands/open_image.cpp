@@ -81,21 +81,6 @@ status write_all(fd_ref file, std::span<const std::byte> bytes) {
     return {};
 }
 
-layer::compression compression_of(std::span<const std::byte> first) {
-    const auto begins = [&](std::initializer_list<unsigned> magic) {
-        return first.size() >= magic.size() &&
-               std::equal(magic.begin(), magic.end(), first.begin(),
-                          [](unsigned a, std::byte b) { return a == std::to_integer<unsigned>(b); });
-    };
-    if (begins({0x1f, 0x8b})) return layer::compression::gzip;
-    if (begins({0x28, 0xb5, 0x2f, 0xfd})) return layer::compression::zstd;
-    // zstd's skippable frames, which may come first
-    const bool skippable = first.size() >= 4 && (std::to_integer<unsigned>(first[0]) & 0xf0) == 0x50 &&
-                           std::to_integer<unsigned>(first[1]) == 0x2a && std::to_integer<unsigned>(first[2]) == 0x4d &&
-                           std::to_integer<unsigned>(first[3]) == 0x18;
-    return skippable ? layer::compression::zstd : layer::compression::plain;
-}
-
 // A tar as an image of one layer.
 result<opened_image> open_tar(unique_fd file, std::uint64_t size, layer::compression how) {
     unique_fd decoded;
@@ -132,6 +117,21 @@ result<opened_image> open_tar(unique_fd file, std::uint64_t size, layer::compres
 }
 
 }  // namespace
+
+layer::compression compression_of(std::span<const std::byte> first) {
+    const auto begins = [&](std::initializer_list<unsigned> magic) {
+        return first.size() >= magic.size() &&
+               std::equal(magic.begin(), magic.end(), first.begin(),
+                          [](unsigned a, std::byte b) { return a == std::to_integer<unsigned>(b); });
+    };
+    if (begins({0x1f, 0x8b})) return layer::compression::gzip;
+    if (begins({0x28, 0xb5, 0x2f, 0xfd})) return layer::compression::zstd;
+    // zstd's skippable frames, which may come first
+    const bool skippable = first.size() >= 4 && (std::to_integer<unsigned>(first[0]) & 0xf0) == 0x50 &&
+                           std::to_integer<unsigned>(first[1]) == 0x2a && std::to_integer<unsigned>(first[2]) == 0x4d &&
+                           std::to_integer<unsigned>(first[3]) == 0x18;
+    return skippable ? layer::compression::zstd : layer::compression::plain;
+}
 
 status opened_image::open() {
     std::vector<erofs::byte_reader*> given;

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "erofs/byte_reader.h"
 #include "erofs/reader.h"
+#include "layer/layer_index.h"
 
 namespace nerofs::commands {
 
@@ -28,5 +30,8 @@ struct opened_image {
 // decoded into an unlinked temporary file first ($TMPDIR, else /var/tmp). Errors: those of the file system; corrupt
 // and unsupported, as the parsers have them. They don't name the source. Blocks.
 result<opened_image> open_local_image(const std::string& path);
+
+// By the first bytes of a tar; 4 are enough.
+layer::compression compression_of(std::span<const std::byte> first);
 
 }  // namespace nerofs::commands

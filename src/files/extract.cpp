@@ -220,12 +220,11 @@ status extraction::add(std::string_view path, const erofs::inode& i) {
 
 status extraction::finish() {
     for (auto d = directories_.rbegin(); d != directories_.rend(); ++d) {
-        const auto& [path, i] = *d;
         const auto set = [&]() -> status {
-            NEROFS_TRY(const unique_fd directory, open_below(top_, path));
-            return facts_of_open(directory, i);
+            NEROFS_TRY(const unique_fd directory, open_below(top_, d->first));
+            return facts_of_open(directory, d->second);
         };
-        if (auto done = set(); !done) return fail(std::move(done).error().in(layer::shown(path)));
+        if (auto done = set(); !done) return fail(std::move(done).error().in(layer::shown(d->first)));
     }
     return {};
 }

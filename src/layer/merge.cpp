@@ -36,22 +36,6 @@ struct described {
     bool implied = false;
 };
 
-result<described> describe(erofs::reader& index, const erofs::inode& i) {
-    described out;
-    if (i.xattr_size == 0) return out;
-    NEROFS_TRY(out.attributes, index.xattrs(i));
-    std::erase_if(out.attributes, [&](const erofs::xattr& a) {
-        const bool is_opaque = a.name == opaque_attribute;
-        const bool is_implied = a.name == implied_attribute;
-        if (a.value == "y") {
-            out.opaque |= is_opaque;
-            out.implied |= is_implied;
-        }
-        return is_opaque || is_implied;
-    });
-    return out;
-}
-
 bool is_whiteout(const erofs::inode& i) {
     return i.type == erofs::file_type::character && i.device_major == 0 && i.device_minor == 0;
 }
@@ -192,6 +176,7 @@ class merged_tree::one_layer {
         described what;
     };
 
+    result<described> describe(const erofs::inode& i);
     status take(std::uint32_t parent, const erofs::directory_entry& entry);
     status take_directory(std::uint32_t parent, std::string_view name, const erofs::inode& i);
     status enter(const erofs::inode& from, std::uint32_t to, described&& what);
@@ -216,10 +201,27 @@ class merged_tree::one_layer {
     std::vector<std::optional<std::uint32_t>> below_;              // by link
 };
 
+result<described> merged_tree::one_layer::describe(const erofs::inode& i) {
+    described out;
+    if (i.xattr_size == 0) return out;
+    NEROFS_CHECK(tree_.charge_text(i.xattr_size));  // what is read; fill() counts what it says
+    NEROFS_TRY(out.attributes, index_.xattrs(i));
+    std::erase_if(out.attributes, [&](const erofs::xattr& a) {
+        const bool is_opaque = a.name == opaque_attribute;
+        const bool is_implied = a.name == implied_attribute;
+        if (a.value == "y") {
+            out.opaque |= is_opaque;
+            out.implied |= is_implied;
+        }
+        return is_opaque || is_implied;
+    });
+    return out;
+}
+
 status merged_tree::one_layer::merge() {
     NEROFS_TRY(const erofs::inode top, index_.root());
     met_.insert(top.nid);
-    NEROFS_TRY(described what, describe(index_, top));
+    NEROFS_TRY(described what, describe(top));
     NEROFS_CHECK(enter(top, root, std::move(what)));
     NEROFS_CHECK(drain());
     // Last, so that the layer's own directories are there: an unpacker meets them in the archive's order, which is
@@ -233,7 +235,7 @@ status merged_tree::one_layer::merge() {
     }
     // Whiteouts of what isn't there make no directories, and replace nothing.
     for (auto d = made_up_.rbegin(); d != made_up_.rend(); ++d) {
-        if (!tree_.names_of(d->inode).empty()) continue;
+        if (tree_.child(d->parent, d->name) != d->inode || !tree_.names_of(d->inode).empty()) continue;
         if (d->instead_of) {
             tree_.link(d->parent, d->name, *d->instead_of);
         } else {
@@ -276,7 +278,7 @@ status merged_tree::one_layer::take(std::uint32_t parent, const erofs::directory
 
 status merged_tree::one_layer::take_directory(std::uint32_t parent, std::string_view name, const erofs::inode& i) {
     if (!met_.insert(i.nid).second) return fail(error_kind::corrupt, "a directory with two names");
-    NEROFS_TRY(described what, describe(index_, i));
+    NEROFS_TRY(described what, describe(i));
     const auto there = tree_.child(parent, name);
     const auto type = there ? tree_.nodes_[*there].type : erofs::file_type::regular;
     // Opaque, it is most often a symlink that was removed and replaced.
@@ -355,7 +357,7 @@ result<std::uint32_t> merged_tree::one_layer::copy(const erofs::inode& i) {
         n.index = static_cast<std::uint32_t>(tree_.targets_.size());
         tree_.targets_.push_back(tree_.kept_text(target));
     }
-    NEROFS_TRY(described what, describe(index_, i));
+    NEROFS_TRY(described what, describe(i));
     NEROFS_CHECK(fill(made, i, std::move(what.attributes)));
     if (i.links > 1) hard_links_.emplace(i.nid, made);
     return made;

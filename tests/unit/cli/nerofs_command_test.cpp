@@ -117,6 +117,15 @@ TEST(nerofs_command, files_of_images) {
               "too many arguments: only SOURCE and DIR are wanted; see 'nerofs help extract'");
 }
 
+TEST(nerofs_command, index) {
+    EXPECT_EQ(parsed<nerofs_index>({"index", "a.tar"}).out, "a.tar.erofs");
+    EXPECT_EQ(parsed<nerofs_index>({"index", "-", "-o", "x"}).file, "-");
+    EXPECT_EQ(parsed<nerofs_index>({"index", "a.tar.gz", "--output=x", "--zinfo", "z"}).zinfo, "z");
+    EXPECT_EQ(refused({"index"}), "missing argument: FILE; see 'nerofs help index'");
+    EXPECT_EQ(refused({"index", "-"}), "missing option: -o OUT; see 'nerofs help index'");
+    EXPECT_EQ(refused({"index", "a", "-o", ""}), "option '-o': must not be empty; see 'nerofs help index'");
+}
+
 TEST(nerofs_command, help_and_version) {
     EXPECT_EQ(parsed<nerofs_help>({"help"}).topic, "");
     EXPECT_EQ(parsed<nerofs_help>({"--help"}).topic, "");
