@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cstdlib>
+#include <tuple>
 
 #include "oci/credentials.h"
+#include "os/files.h"
 
 namespace nerofs::commands {
 namespace {
@@ -55,8 +57,13 @@ status describe_url(const std::string& url, remote_wish& wish) {
 }
 
 status describe_image(const oci::reference& image, const cli::oci_options& options, remote_wish& wish) {
-    if (!options.tarindex.empty() || !options.zinfo.empty())
-        return fail(error_kind::unsupported, "oci.tarindex and oci.zinfo are not supported yet");
+    for (const auto& [name, given, path] : {std::tuple("oci.tarindex", &options.tarindex, &wish.source.tarindex),
+                                            std::tuple("oci.zinfo", &options.zinfo, &wish.source.zinfo)}) {
+        if (given->empty()) continue;
+        auto real = os::real_path(*given);
+        if (!real) return fail(std::move(real).error().in(std::string("option '") + name + "'"));
+        *path = std::move(*real);
+    }
     wish.source.kind = fetch::remote_kind::registry;
     wish.source.name = wish.shown = oci::to_string(image);
     wish.source.layer = options.layer;

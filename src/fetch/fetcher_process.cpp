@@ -15,8 +15,8 @@ using namespace std::chrono_literals;
 constexpr auto request_time = 10s;  // a keeper sends its request at once, or has died
 
 status serve(os::channel keeper) {
-    NEROFS_TRY(const os::packet open, keeper.receive(os::in_time(request_time)));
-    return run_remote_fetch(std::move(keeper), open);
+    NEROFS_TRY(os::packet open, keeper.receive(os::in_time(request_time)));
+    return run_remote_fetch(std::move(keeper), std::move(open));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "codec/hex.h"
 #include "codec/sha256.h"
 #include "erofs/writer.h"
+#include "fetch/memory_image.h"
 #include "layer/ingest.h"
 #include "layer/merge.h"
 #include "os/files.h"
@@ -74,24 +75,11 @@ class appender {
     std::uint64_t at_ = 0;
 };
 
-class memory_image final : public erofs::byte_reader {
-  public:
-    explicit memory_image(std::span<const std::byte> bytes) : bytes_(bytes) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        if (offset > bytes_.size() || into.size() > bytes_.size() - offset)
-            return fail(error_kind::corrupt, "the index ends early");
-        std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), into.size(), into.begin());
-        return {};
-    }
-
-  private:
-    std::span<const std::byte> bytes_;
-};
-
 class opening {
   public:
-    opening(const std::vector<remote_layer>& layers, layer_work& work, std::chrono::milliseconds timeout)
-        : layers_(layers), work_(work), timeout_(timeout) {}
+    opening(const std::vector<remote_layer>& layers, layer_work& work, std::chrono::milliseconds timeout,
+            std::span<const std::byte> metadata)
+        : layers_(layers), work_(work), timeout_(timeout), given_metadata_(metadata) {}
 
     result<std::vector<remote_part>> run() {
         std::vector<stored_layer> unique;
@@ -105,7 +93,7 @@ class opening {
         indexes_.resize(unique.size());
         NEROFS_CHECK(find_indexes());
         NEROFS_CHECK(read_missing());
-        return write_metadata();
+        return make_parts();
     }
 
   private:
@@ -178,7 +166,7 @@ class opening {
             if (stopped()) return fail(error_kind::cancelled, "another layer failed");
             return ingest.push(bytes);
         };
-        if (status read = source::read_in_order(*from.source, from.blob.size, order, push); !read)
+        if (status read = source::read_in_order(*from.source, 0, from.blob.size, order, push); !read)
             return fail(std::move(read).error().in("layer " + from.blob.digest));
         NEROFS_TRY(layer::layer_index index, ingest.finish());
         NEROFS_TRY(const std::vector<std::byte> file, index.encode());
@@ -202,13 +190,13 @@ class opening {
         return work_.progress(what);
     }
 
-    result<std::vector<remote_part>> write_metadata() {
+    result<std::vector<remote_part>> make_parts() {
         layer::merged_tree tree;
         std::vector<remote_part> parts(1);
         for (const remote_layer& l : layers_) {
             const layer::layer_index& index = *indexes_[number_of_[l.blob.digest]];
             memory_image image(index.tarindex);
-            NEROFS_CHECK(tree.add(image, index.tarindex.size(), index.unresolved));
+            if (given_metadata_.empty()) NEROFS_CHECK(tree.add(image, index.tarindex.size(), index.unresolved));
             remote_part content;
             content.kind = part_kind::content;
             content.digest = digest_text(index.content_digest);
@@ -220,25 +208,24 @@ class opening {
             content.key = key.name();
             parts.push_back(std::move(content));
         }
+        if (!given_metadata_.empty()) {
+            NEROFS_TRY(parts.front(), write_metadata(given_metadata_, files_.metadata, work_));
+            return parts;
+        }
         // The device has all of a tar, which may be longer than what its last member needs.
         std::vector<std::uint64_t> sizes;
         for (const remote_layer& l : layers_) sizes.push_back(indexes_[number_of_[l.blob.digest]]->content_bytes);
         erofs::index_options how;
         how.fill_to = page_bytes;
         NEROFS_TRY(const erofs::index_image metadata, erofs::write_index(tree, sizes, how));
-        remote_part& first = parts.front();
-        first.kind = part_kind::metadata;
-        first.digest = digest_text(codec::sha256::of(metadata.bytes));
-        first.size = metadata.bytes.size();
-        NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(first.digest, first.size));
-        first.key = key.name();
-        NEROFS_CHECK(appender(files_.metadata, [this] { return work_.no_room(); })(metadata.bytes));
+        NEROFS_TRY(parts.front(), write_metadata(metadata.bytes, files_.metadata, work_));
         return parts;
     }
 
     const std::vector<remote_layer>& layers_;
     layer_work& work_;
     const std::chrono::milliseconds timeout_;
+    const std::span<const std::byte> given_metadata_;
     // Of layers that differ.
     std::map<std::string, std::size_t> number_of_;
     std::vector<const remote_layer*> source_of_;
@@ -258,8 +245,19 @@ class opening {
 }  // namespace
 
 result<std::vector<remote_part>> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
-                                             std::chrono::milliseconds timeout) {
-    return opening(layers, work, timeout).run();
+                                             std::chrono::milliseconds timeout, std::span<const std::byte> metadata) {
+    return opening(layers, work, timeout, metadata).run();
+}
+
+result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work) {
+    remote_part part;
+    part.kind = part_kind::metadata;
+    part.digest = digest_text(codec::sha256::of(bytes));
+    part.size = bytes.size();
+    NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(part.digest, part.size));
+    part.key = key.name();
+    NEROFS_CHECK(appender(file, [&work] { return work.no_room(); })(bytes));
+    return part;
 }
 
 result<layer::layer_index> read_layer_index(fd_ref file, std::string_view digest) {

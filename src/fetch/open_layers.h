@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,10 +41,14 @@ class layer_work {
 };
 
 // The parts of the device: one of metadata, then each layer's content; empty ones are left out. Layers that are the
-// same are read once. `timeout`: how long the source may be silent. Errors name the layer: those of the source, of
-// layer_ingest and merged_tree, and of writing.
+// same are read once. `timeout`: how long the source may be silent. `metadata`: taken instead of the layers' own trees,
+// unless it is empty. Errors name the layer: those of the source, of layer_ingest and merged_tree, and of writing.
 result<std::vector<remote_part>> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
-                                             std::chrono::milliseconds timeout);
+                                             std::chrono::milliseconds timeout,
+                                             std::span<const std::byte> metadata = {});
+
+// The part that these bytes are, written into a file of the cache.
+result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work);
 
 // A kept index, if it is one of this layer. What is damaged is treated as none.
 result<layer::layer_index> read_layer_index(fd_ref file, std::string_view digest);

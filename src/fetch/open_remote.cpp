@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "cache/key.h"
+#include "fetch/given_layer.h"
 #include "http/url.h"
 #include "oci/challenge.h"
 #include "oci/platform.h"
@@ -104,8 +105,8 @@ oci::found_credential credential_of(const open_request& request) {
     return who;
 }
 
-// The layers that are meant: those that were named, or all.
-result<std::vector<oci::image_layer>> find_layers(registry::session& with, const open_request& request,
+// The layers that are meant: those that were named, or all. `given`: the user knows what the layer is.
+result<std::vector<oci::image_layer>> find_layers(registry::session& with, const open_request& request, bool given,
                                                   const registry::patience& until, std::string& resolved) {
     oci::platform wanted = oci::this_platform();
     if (!request.source.platform.empty()) {
@@ -120,7 +121,7 @@ result<std::vector<oci::image_layer>> find_layers(registry::session& with, const
     }
     std::vector<oci::image_layer>& layers = image.manifest.layers;
     const bool all_tar = !layers.empty() && std::all_of(layers.begin(), layers.end(), is_tar);
-    if (all_tar && !choice.number && !choice.blob) {
+    if (all_tar && !choice.number && !choice.blob && !given) {
         if (layers.size() < most_parts) return std::move(layers);
         return fail(error_kind::unsupported,
                     fmt::format("the image has {} layers; at most {} are supported", layers.size(), most_parts - 1));
@@ -129,7 +130,7 @@ result<std::vector<oci::image_layer>> find_layers(registry::session& with, const
     const oci::image_layer& layer = layers[number];
     const bool image_itself =
         layer.type.format == oci::layer_format::erofs && layer.type.compression == oci::layer_compression::none;
-    if (!image_itself && !is_tar(layer))
+    if (!image_itself && !is_tar(layer) && !given)
         return fail(error_kind::unsupported,
                     fmt::format("layer {} is of type {}, which is neither an EROFS image nor a tar archive", number,
                                 layer.blob.media_type));
@@ -148,7 +149,8 @@ layer::compression compression_of(const oci::image_layer& layer) {
     }
 }
 
-result<opened_remote> open_registry(http::client& client, const open_request& request, layer_work& work) {
+result<opened_remote> open_registry(http::client& client, const open_request& request, const given_files& files,
+                                    layer_work& work) {
     const registry::patience until{std::chrono::steady_clock::now() + request.source.timeout};
     registry::session_options options;
     NEROFS_TRY(options.image, oci::parse_reference(request.source.name));
@@ -169,16 +171,19 @@ result<opened_remote> open_registry(http::client& client, const open_request& re
         session->settle(!opened.identity.plain_http);
     } else {
         std::string resolved;
-        NEROFS_TRY(const std::vector<oci::image_layer> layers, find_layers(*session, request, until, resolved));
-        if (is_tar(layers.front())) {
+        const bool given = files.tarindex || files.zinfo;
+        NEROFS_TRY(const std::vector<oci::image_layer> layers, find_layers(*session, request, given, until, resolved));
+        if (is_tar(layers.front()) || given) {
             std::vector<remote_layer> all;
             for (const oci::image_layer& l : layers) {
                 remote_layer& one = all.emplace_back();
                 one.blob = {l.blob.digest.to_string(), l.blob.size};
-                one.how = compression_of(l);
+                one.how = files.zinfo ? layer::compression::gzip : compression_of(l);
                 NEROFS_TRY(one.source, open_blob(one.blob.digest, one.blob.size));
             }
-            NEROFS_TRY(opened.identity.parts, open_layers(all, work, request.source.timeout));
+            NEROFS_TRY(opened.identity.parts,
+                       given ? open_given_layer(std::move(all.front()), files, work, request.source.timeout)
+                             : open_layers(all, work, request.source.timeout));
         } else {
             const oci::descriptor& blob = layers.front().blob;
             remote_part& part = opened.identity.parts.emplace_back();
@@ -213,12 +218,13 @@ http::client_options client_options_for(const open_request& request) {
     return options;
 }
 
-result<opened_remote> open_remote(http::client& client, const open_request& request, layer_work& work) {
+result<opened_remote> open_remote(http::client& client, const open_request& request, const given_files& files,
+                                  layer_work& work) {
     switch (request.source.kind) {
         case remote_kind::url:
             return open_url(client, request);
         case remote_kind::registry:
-            return open_registry(client, request, work);
+            return open_registry(client, request, files, work);
         case remote_kind::none:
             break;
     }

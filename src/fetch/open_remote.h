@@ -23,6 +23,7 @@ http::client_options client_options_for(const open_request& request);
 
 // Blocks for as long as the source's timeout, and while layers are read that nobody has seen before. With `known`
 // nothing is asked for. Errors: those of the registry or server, as people should read them.
-result<opened_remote> open_remote(http::client& client, const open_request& request, layer_work& work);
+result<opened_remote> open_remote(http::client& client, const open_request& request, const given_files& files,
+                                  layer_work& work);
 
 }  // namespace nerofs::fetch

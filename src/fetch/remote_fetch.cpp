@@ -14,6 +14,7 @@
 #include "cache/presence/miss_messages.h"
 #include "fetch/blob_fetcher.h"
 #include "fetch/decoding_source.h"
+#include "fetch/given_layer.h"
 #include "fetch/local_check.h"
 #include "fetch/open_remote.h"
 #include "fetch/prefetch.h"
@@ -52,8 +53,9 @@ result<std::unique_ptr<source::byte_source>> bytes_of_part(const remote_part& pa
                                                            source::byte_source* stored, cache::planner_limits& limits) {
     if (part.kind == part_kind::metadata) return std::make_unique<no_source>();
     if (part.kind == part_kind::stored || part.layer == part.digest) return nullptr;
-    auto known = read_layer_index(index, part.layer);
-    if (!known) return fail(std::move(known).error().in("index of layer " + part.layer));
+    auto known = part.digest.empty() ? index_of_zinfo(index, part) : read_layer_index(index, part.layer);
+    if (!known)
+        return fail(std::move(known).error().in(part.digest.empty() ? "zinfo" : "index of layer " + part.layer));
     known->tarindex = {};
     known->unresolved = {};
     // What is decoded together is fetched together.
@@ -132,7 +134,7 @@ class remote_fetch {
   public:
     remote_fetch(os::channel keeper, os::event_loop loop) : keeper_(std::move(keeper)), loop_(std::move(loop)) {}
 
-    status run(const os::packet& open);
+    status run(os::packet open);
 
   private:
     result<cache_request> open_parts(const open_request& request);
@@ -157,14 +159,15 @@ class remote_fetch {
     std::optional<os::event_loop::timer_id> timer_;
 };
 
-status remote_fetch::run(const os::packet& open) {
-    NEROFS_TRY(open_request request, decode_open(open));
+status remote_fetch::run(os::packet open) {
+    given_files files;
+    NEROFS_TRY(open_request request, decode_open(open, files));
     const auto prepare = [&]() -> status {
         const http::client_options options = client_options_for(request);
         NEROFS_CHECK(enter_sandbox({options.ca_file}));
         NEROFS_TRY(client_, http::client::make(options));
         keeper_work work(keeper_);
-        NEROFS_TRY(source_, open_remote(*client_, request, work));
+        NEROFS_TRY(source_, open_remote(*client_, request, files, work));
         wipe(request.secrets);
         return {};
     };
@@ -347,9 +350,9 @@ fetch_statistics remote_fetch::statistics() const {
 
 }  // namespace
 
-status run_remote_fetch(os::channel keeper, const os::packet& open) {
+status run_remote_fetch(os::channel keeper, os::packet open) {
     NEROFS_TRY(os::event_loop loop, os::event_loop::make());
-    return remote_fetch(std::move(keeper), std::move(loop)).run(open);
+    return remote_fetch(std::move(keeper), std::move(loop)).run(std::move(open));
 }
 
 }  // namespace nerofs::fetch

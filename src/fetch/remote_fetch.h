@@ -9,6 +9,6 @@ namespace nerofs::fetch {
 
 // Opens the source, fills the cache it is given, serves the misses of servers. Returns when the keeper and all servers
 // have gone, or when the source can't be opened (which the keeper has been told).
-status run_remote_fetch(os::channel keeper, const os::packet& open);
+status run_remote_fetch(os::channel keeper, os::packet open);
 
 }  // namespace nerofs::fetch

@@ -76,6 +76,8 @@ void walk(Record& r, Field&& field) {
     field("remote_layer", r.remote.layer);
     field("remote_blob", r.remote.blob);
     field("remote_platform", r.remote.platform);
+    field("remote_tarindex", r.remote.tarindex);
+    field("remote_zinfo", r.remote.zinfo);
     field("remote_insecure", r.remote.insecure);
     field("remote_ca_file", r.remote.ca_file);
     field("remote_timeout", r.remote.timeout);

@@ -11,6 +11,7 @@
 #include "cache/presence/live_map.h"
 #include "cache/presence/touch_map.h"
 #include "cache/private_store.h"
+#include "os/files.h"
 
 namespace nerofs::mount {
 namespace {
@@ -79,6 +80,7 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
 
 status remote_image::open_once(const std::optional<fetch::remote_identity>& known) {
     const auto time = 2 * request_.source.timeout + spare_time;
+    NEROFS_CHECK(open_given_files());
     NEROFS_CHECK(start_fetcher(known && is_here(*known) ? known : std::nullopt));
     NEROFS_CHECK(tell("asking for " + request_.source.name));
     NEROFS_TRY(identity_, wait_for_identity(time));
@@ -102,7 +104,7 @@ bool remote_image::is_here(const fetch::remote_identity& known) {
         if (p.kind == fetch::part_kind::stored) return true;
         const auto key = cache::blob_key::from_name(p.key);
         if (!key || !open_store()) return false;
-        if (p.kind == fetch::part_kind::content) return store_->open_index(p.layer).has_value();
+        if (p.kind == fetch::part_kind::content) return p.digest.empty() || store_->open_index(p.layer).has_value();
         const auto held = store_->open_blob(*key);
         const auto map = held ? cache::live_map::map(held->map(), p.size, false) : fail(held.error());
         return map && map->first_missing(0) == map->chunks();
@@ -151,6 +153,15 @@ cache::store* remote_image::open_store() {
     return &*store_;
 }
 
+status remote_image::open_given_files() {
+    for (const auto& [path, file] :
+         {std::pair(&request_.source.tarindex, &given_.tarindex), std::pair(&request_.source.zinfo, &given_.zinfo)}) {
+        if (path->empty() || *file) continue;
+        NEROFS_TRY(*file, os::open_file(*path, O_RDONLY));
+    }
+    return {};
+}
+
 status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& layers) {
     cache::store* const store = open_store();
     const auto new_file = [&] { return store ? store->new_file() : cache::new_private_file(private_directory); };
@@ -192,6 +203,7 @@ result<remote_image> remote_image::adopt(request r, fetch::remote_identity ident
     remote_image image;
     image.request_ = std::move(r);
     image.identity_ = std::move(identity);
+    NEROFS_CHECK(image.open_given_files());
     const auto& parts = image.identity_.parts;
     const auto same = [](const serve::server_setup::blob& b, const fetch::remote_part& p) {
         return b.size == p.size && b.key == p.key;
@@ -208,8 +220,7 @@ result<remote_image> remote_image::adopt(request r, fetch::remote_identity ident
         part_state& state = image.parts_.emplace_back();
         state.held = cache::held_blob(key, duplicate(b.pin), duplicate(b.data), duplicate(b.map), duplicate(b.durable));
         state.touched = duplicate(b.touched);
-        if (parts[i].kind == fetch::part_kind::content && image.store_)
-            if (auto index = image.store_->open_index(parts[i].layer)) state.index = std::move(*index);
+        state.index = image.index_of(parts[i]);
     }
     NEROFS_CHECK(image.restart_fetcher());
     return image;
@@ -221,11 +232,10 @@ status remote_image::open_cache() {
         part_state& state = parts_.emplace_back();
         const auto layer =
             std::find_if(layers_.begin(), layers_.end(), [&](const layer_state& l) { return l.digest == part.layer; });
-        if (part.kind == fetch::part_kind::content && layer != layers_.end()) {
+        state.index = index_of(part);
+        if (part.kind == fetch::part_kind::content && layer != layers_.end() && !part.digest.empty()) {
             state.index = duplicate(layer->files.index);
             if (!store_) state.held = std::move(layer->content);
-        } else if (part.kind == fetch::part_kind::content && store_) {
-            if (auto index = store_->open_index(part.layer)) state.index = std::move(*index);
         }
         if (!state.held.data()) {
             NEROFS_TRY(state.held,
@@ -235,6 +245,15 @@ status remote_image::open_cache() {
         NEROFS_TRY(state.touched, cache::touch_map::make(part.size));
     }
     return {};
+}
+
+// Where a fetcher finds how a layer is decoded: as its digest says, or else the user's zinfo.
+unique_fd remote_image::index_of(const fetch::remote_part& part) {
+    if (part.kind != fetch::part_kind::content) return {};
+    if (part.digest.empty()) return duplicate(given_.zinfo);
+    if (!store_) return {};
+    auto index = store_->open_index(part.layer);
+    return index ? std::move(*index) : unique_fd();
 }
 
 // `whole`: a file that has become the part.
@@ -280,7 +299,7 @@ status remote_image::start_fetcher(const std::optional<fetch::remote_identity>& 
     NEROFS_TRY(fetcher_, start_helper("nerofs-fetcher", false));
     started_ = std::chrono::steady_clock::now();
     present_at_start_ = present_bytes();
-    return fetch::send_open(fetcher_.channel, {request_.source, request_.secrets, known});
+    return fetch::send_open(fetcher_.channel, {request_.source, request_.secrets, known}, given_);
 }
 
 status remote_image::hand_over_cache(bool check) {

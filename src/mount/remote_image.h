@@ -100,9 +100,11 @@ class remote_image {
     result<fetch::remote_identity> wait_for_identity(std::chrono::milliseconds patience);
     status tell(const std::string& what) const;
     cache::store* open_store();
+    status open_given_files();
     status give_layer_files(const std::vector<fetch::stored_layer>& layers);
     status take_indexed(const fetch::indexed_layer& what);
     status open_cache();
+    unique_fd index_of(const fetch::remote_part& part);
     result<cache::held_blob> open_part(fetch::remote_part& part, fd_ref whole);
     status start_fetcher(const std::optional<fetch::remote_identity>& known);
     status hand_over_cache(bool check);
@@ -119,6 +121,7 @@ class remote_image {
     std::vector<part_state> parts_;
     std::vector<layer_state> layers_;  // while it is being opened
     unique_fd metadata_file_;          // ... too
+    fetch::given_files given_;
     child fetcher_;
     std::chrono::steady_clock::time_point started_;
     std::chrono::milliseconds pause_{0};

@@ -27,8 +27,8 @@ struct piece {
 
 class reader {
   public:
-    reader(byte_source& from, std::uint64_t size, const in_order_options& options)
-        : from_(from), size_(size), options_(options) {}
+    reader(byte_source& from, std::uint64_t begin, std::uint64_t end, const in_order_options& options)
+        : from_(from), begin_(begin), end_(end), options_(options), asked_(begin) {}
 
     // Whatever happened, nothing is under way any more when it returns: sinks write into the pieces.
     ~reader() {
@@ -39,8 +39,8 @@ class reader {
     }
 
     status run(const std::function<status(std::span<const std::byte>)>& each) {
-        for (std::uint64_t taken = 0; taken < size_;) {
-            while (asked_ < size_ && pieces_.size() < options_.requests) ask();
+        for (std::uint64_t taken = begin_; taken < end_;) {
+            while (asked_ < end_ && pieces_.size() < options_.requests) ask();
             piece& first = *pieces_.front();
             std::size_t used = 0;
             while (used < first.bytes.size()) {
@@ -66,7 +66,7 @@ class reader {
 
     void ask() {
         auto p = std::make_shared<piece>();
-        p->bytes.resize(std::min(options_.request_bytes, size_ - asked_));
+        p->bytes.resize(std::min(options_.request_bytes, end_ - asked_));
         read_request what;
         what.offset = asked_;
         what.length = p->bytes.size();
@@ -108,18 +108,19 @@ class reader {
     }
 
     byte_source& from_;
-    const std::uint64_t size_;
+    const std::uint64_t begin_;
+    const std::uint64_t end_;
     const in_order_options options_;
     const std::shared_ptr<shared> state_ = std::make_shared<shared>();
     std::deque<std::shared_ptr<piece>> pieces_;
-    std::uint64_t asked_ = 0;
+    std::uint64_t asked_;
 };
 
 }  // namespace
 
-status read_in_order(byte_source& from, std::uint64_t size, const in_order_options& options,
+status read_in_order(byte_source& from, std::uint64_t begin, std::uint64_t end, const in_order_options& options,
                      const std::function<status(std::span<const std::byte>)>& each) {
-    return reader(from, size, options).run(each);
+    return reader(from, begin, end, options).run(each);
 }
 
 }  // namespace nerofs::source

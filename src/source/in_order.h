@@ -1,4 +1,4 @@
-// All of a blob, front to back, with several requests in flight.
+// A long run of a blob, front to back, with several requests in flight.
 #pragma once
 
 #include <chrono>
@@ -18,9 +18,9 @@ struct in_order_options {
     std::chrono::milliseconds silence{};  // nothing came for so long: kind timeout
 };
 
-// Hands the blob's `size` bytes to `each`, in order and on the caller's thread, and returns when all were taken or one
-// of them failed. Not on the source's thread. Errors: the source's, timeout, those of `each`.
-status read_in_order(byte_source& from, std::uint64_t size, const in_order_options& options,
+// Hands the blob's bytes in [begin, end) to `each`, in order and on the caller's thread, and returns when all were
+// taken or one of them failed. Not on the source's thread. Errors: the source's, timeout, those of `each`.
+status read_in_order(byte_source& from, std::uint64_t begin, std::uint64_t end, const in_order_options& options,
                      const std::function<status(std::span<const std::byte>)>& each);
 
 }  // namespace nerofs::source

@@ -44,17 +44,19 @@ result<check_request> decode_check(const os::packet& packet) {
     return request;
 }
 
-status send_open(const os::channel& to, const open_request& request) {
+status send_open(const os::channel& to, const open_request& request, const given_files& files) {
     wire_writer body;
     body.put(message::open);
     encode(body, request.source);
     encode(body, request.secrets);
     body.put(request.known.has_value());
     encode(body, request.known.value_or(remote_identity()));
-    return to.send(body.bytes());
+    std::vector<fd_ref> list;
+    for (const unique_fd* fd : {&files.tarindex, &files.zinfo}) os::put_fd(body, list, *fd);
+    return to.send(body.bytes(), list);
 }
 
-result<open_request> decode_open(const os::packet& packet) {
+result<open_request> decode_open(os::packet& packet, given_files& files) {
     wire_reader body(packet.bytes);
     const auto type = body.get<message>();
     open_request request;
@@ -64,6 +66,9 @@ result<open_request> decode_open(const os::packet& packet) {
     remote_identity identity;
     decode(body, identity);
     if (known) request.known = std::move(identity);
+    std::size_t next = 0;
+    for (unique_fd* fd : {&files.tarindex, &files.zinfo})
+        if (!os::take_fd(body, packet.fds, next, *fd)) return malformed();
     if (type != message::open || !body.done()) return malformed();
     return request;
 }

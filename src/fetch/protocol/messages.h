@@ -49,6 +49,12 @@ struct open_request {
     std::optional<remote_identity> known;
 };
 
+// The files that the source names, readable; or none.
+struct given_files {
+    unique_fd tarindex;
+    unique_fd zinfo;
+};
+
 // A layer as the source has it.
 struct stored_layer {
     std::string digest;
@@ -70,7 +76,7 @@ struct indexed_layer {
 };
 
 // A part of the device. With the descriptors of a cache::writer_files (the durable map may be none), of a touch map,
-// and for a layer's content of its index, if there is one.
+// and for a layer's content of its index, if there is one: layer/layer_index.h's, or the zinfo that was given.
 struct cache_request {
     std::uint32_t part = 0;
     std::uint64_t fs_offset = 0;  // of the image in the blob
@@ -86,7 +92,7 @@ struct cache_descriptors {
 };
 
 status send_check(const os::channel& to, const check_request& request, fd_ref image);
-status send_open(const os::channel& to, const open_request& request);
+status send_open(const os::channel& to, const open_request& request, const given_files& files = {});
 status send_cache(const os::channel& to, const cache_request& request, const cache_descriptors& fds);
 status send_layer_files(const os::channel& to, std::uint32_t number, const layer_files& files);
 status send_metadata_file(const os::channel& to, fd_ref file);
@@ -102,7 +108,8 @@ status send_statistics(const os::channel& to, const fetch_statistics& s);
 
 message type_of(const os::packet& packet);
 result<check_request> decode_check(const os::packet& packet);
-result<open_request> decode_open(const os::packet& packet);
+// Takes the descriptors out of the packet.
+result<open_request> decode_open(os::packet& packet, given_files& files);
 // Takes the descriptors out of the packet.
 result<cache_request> decode_cache(os::packet& packet, cache_descriptors& fds);
 // Take the descriptors out of the packet.

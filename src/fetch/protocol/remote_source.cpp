@@ -13,6 +13,7 @@ constexpr std::uint64_t most_proxies = 16;
 
 void encode(wire_writer& to, const remote_source& s) {
     to.put(s.kind).put(s.name).put(s.layer.has_value()).put(s.layer.value_or(0)).put(s.blob).put(s.platform);
+    to.put(s.tarindex).put(s.zinfo);
     to.put(s.insecure).put(s.ca_file).put(s.timeout.count()).put(s.prefetch).put(s.background_rate);
     to.put(s.credential_kind).put(s.credential_place).put(s.credential_user);
 }
@@ -25,6 +26,8 @@ void decode(wire_reader& from, remote_source& s) {
     if (has_layer) s.layer = layer;
     s.blob = from.text();
     s.platform = from.text();
+    s.tarindex = from.text();
+    s.zinfo = from.text();
     s.insecure = from.get<bool>();
     s.ca_file = from.text();
     s.timeout = std::chrono::seconds(from.get<std::int64_t>());

@@ -22,6 +22,8 @@ struct remote_source {
     std::optional<std::uint32_t> layer;  // of the image in the registry
     std::string blob;                    // "sha256:<hex>", or empty
     std::string platform;                // "linux/arm64/v8", or empty: this machine's
+    std::string tarindex;                // the layer's metadata, a file of this machine; absolute, or empty: its own
+    std::string zinfo;                   // where it can be decoded (codec/zinfo.h): the same
     bool insecure = false;               // http, and certificates that can't be verified
     std::string ca_file;                 // absolute, or empty: the system's
     std::chrono::seconds timeout{60};    // how long a read waits for the source
