@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <tuple>
 
+#include "oci/challenge.h"
 #include "oci/credentials.h"
 #include "os/files.h"
 
@@ -110,6 +111,14 @@ result<fetch::remote_secrets> find_secrets_again(const mount::record& r) {
     if (r.remote.kind == fetch::remote_kind::url && (r.remote.name.ends_with("?...") || r.remote.credential_kind != 0))
         return fail(error_kind::auth, "its URL held a query or a password, which is not kept in records");
     if (r.remote.kind != fetch::remote_kind::registry) return secrets;
+    if (!r.peer_login.empty()) {
+        const auto login = oci::from_base64(r.peer_login);
+        const std::size_t colon = login ? login->find(':') : std::string::npos;
+        if (colon == std::string::npos) return fail(error_kind::corrupt, "the login in its recovery file is malformed");
+        secrets.username = login->substr(0, colon);
+        secrets.password = login->substr(colon + 1);
+        return secrets;
+    }
     const oci::credential_origin origin{static_cast<oci::credential_kind>(r.remote.credential_kind),
                                         r.remote.credential_place, r.remote.credential_user};
     if (origin.kind == oci::credential_kind::anonymous) return secrets;

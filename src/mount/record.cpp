@@ -188,22 +188,64 @@ struct reader {
     }
 };
 
+// KIND REFERENCE PLATFORM LAYER, and then what not all have: fields may be empty, but not hold spaces.
+status take_peer_image(std::string_view kind, std::string_view text, record& r) {
+    std::vector<std::string> fields;
+    for (std::size_t at = 0; at <= text.size();) {
+        const std::size_t end = std::min(text.size(), text.find(' ', at));
+        fields.emplace_back(text.substr(at, end - at));
+        at = end + 1;
+    }
+    const bool by_number = kind == "OCI_LAYER";
+    const bool by_tarindex = kind == "TARINDEX_OCI_BLOB";
+    if (!by_number && !by_tarindex && kind != "OCI_NATIVE_BLOB")
+        return fail(error_kind::corrupt, "not a recovery file of nerofs or erofs-utils");
+    const auto malformed = [&] {
+        return fail(error_kind::corrupt, "the recovery file of kind " + std::string(kind) + " is malformed");
+    };
+    if (text.find('\n') != std::string_view::npos || fields.size() < 4 || fields.size() > (by_tarindex ? 7 : 5) ||
+        fields[1].empty())
+        return malformed();
+    fields.resize(7);
+    r.remote.kind = fetch::remote_kind::registry;
+    r.remote.name = r.source = fields[1];
+    r.remote.platform = fields[2];
+    if (by_number) {
+        std::uint32_t number = 0;
+        const char* const last = fields[3].data() + fields[3].size();
+        const auto [end, code] = std::from_chars(fields[3].data(), last, number);
+        if (code != std::errc() || end != last) return malformed();
+        r.remote.layer = number;
+    } else {
+        if (!fields[3].starts_with("sha256:")) return malformed();
+        r.remote.blob = fields[3];
+    }
+    r.peer_login = fields[4];
+    r.remote.tarindex = fields[5];
+    r.remote.zinfo = fields[6];
+    for (const std::string* path : {&r.remote.tarindex, &r.remote.zinfo})
+        if (!path->empty() && path->front() != '/')
+            return fail(error_kind::corrupt, "the recovery file names '" + *path + "', which is no absolute path");
+    return {};
+}
+
 // The peer's records (erofs-utils 1.9): one line, fields separated by single spaces, nothing escaped.
 result<record> decode_peer_record(std::string_view text) {
     if (!text.empty() && text.back() == '\n') text.remove_suffix(1);
     const std::string_view kind = text.substr(0, text.find(' '));
-    static constexpr std::array<std::string_view, 4> remote = {"OCI_LAYER", "OCI_NATIVE_BLOB", "TARINDEX_OCI_BLOB",
-                                                               "S3_OBJECT"};
-    if (std::find(remote.begin(), remote.end(), kind) != remote.end())
-        return fail(error_kind::unsupported, "a recovery file of kind " + std::string(kind) + " is not supported yet");
-    if (kind != "LOCAL") return fail(error_kind::corrupt, "not a recovery file of nerofs or erofs-utils");
+    if (kind == "S3_OBJECT")
+        return fail(error_kind::unsupported, "a recovery file of kind S3_OBJECT is not supported yet");
     record r;
     r.transport = "nbd (netlink)";
     r.connections = 1;
-    r.path = text.substr(std::min(text.size(), kind.size() + 1));
-    if (r.path.empty() || r.path[0] != '/' || r.path.find('\n') != std::string::npos)
-        return fail(error_kind::corrupt, "the recovery file names no absolute path");
-    r.source = r.path;
+    if (kind == "LOCAL") {
+        r.path = text.substr(std::min(text.size(), kind.size() + 1));
+        if (r.path.empty() || r.path[0] != '/' || r.path.find('\n') != std::string::npos)
+            return fail(error_kind::corrupt, "the recovery file names no absolute path");
+        r.source = r.path;
+        return r;
+    }
+    NEROFS_CHECK(take_peer_image(kind, text, r));
     return r;
 }
 

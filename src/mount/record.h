@@ -44,11 +44,13 @@ struct record {
     std::int64_t attached_at = 0;
     // The device's backend identifier: the path of this record, or of the peer's (erofs-utils') that it came from.
     std::string backend;
+    // From a record of the peer's: base64 of "user:password". Never written.
+    std::string peer_login;
 };
 
 // One "key=value" line each, values percent-escaped; the first line names the version. No secrets.
 std::string encode_record(const record& r);
-// Reads either our own format or the peer's one-line format (LOCAL; its other kinds are kind unsupported, by name).
+// Reads either our own format or the peer's one-line format (S3_OBJECT is kind unsupported).
 // Kind corrupt for anything else. Hostile input is expected: at most 128 KiB, every field checked.
 result<record> decode_record(std::string_view text);
 

@@ -282,7 +282,10 @@ status keeper::serve_again(const fetch::remote_secrets& secrets) {
         NEROFS_TRY(unique_fd image, os::open_file(record_.path, O_RDONLY | O_NONBLOCK));
         NEROFS_CHECK(open_local(std::move(image)));
     } else {
-        NEROFS_CHECK(open_remote(secrets, record_.remote_identity));
+        // A record of the peer's doesn't say which bytes it meant.
+        const auto known =
+            record_.remote_identity.parts.empty() ? std::nullopt : std::optional(record_.remote_identity);
+        NEROFS_CHECK(open_remote(secrets, known));
     }
     NEROFS_CHECK(make_journal());
     NEROFS_TRY(std::vector<unique_fd> kernel_ends, make_sockets());

@@ -42,7 +42,7 @@ std::string with(std::string text, const std::string& what, const std::string& i
 TEST(record, every_field_comes_back_and_values_cannot_break_lines) {
     const record r = example();
     const std::string text = encode_record(r);
-    EXPECT_EQ(text.substr(0, 16), "nerofs-record 2\n");
+    EXPECT_EQ(text.substr(0, 16), "nerofs-record 3\n");
     EXPECT_NE(text.find("\npath=/srv/image%20with%20space%0a%2541.erofs\n"), std::string::npos) << text;
     const auto back = decode_record(text);
     ASSERT_TRUE(back) << back.error().text;
@@ -116,7 +116,7 @@ TEST(record, whatever_is_damaged_is_corrupt_never_half_read) {
         EXPECT_FALSE(decode_record(with(good, what, instead))) << instead;
     EXPECT_FALSE(decode_record(good + "x"));
     EXPECT_FALSE(decode_record(std::string(70000, 'x')));
-    EXPECT_EQ(decode_record(with(good, "record 2", "record 1")).error().kind, error_kind::unsupported);
+    EXPECT_EQ(decode_record(with(good, "record 3", "record 1")).error().kind, error_kind::unsupported);
 }
 
 TEST(record, the_peers_local_record_is_understood_and_its_others_are_named) {
@@ -125,9 +125,13 @@ TEST(record, the_peers_local_record_is_understood_and_its_others_are_named) {
     EXPECT_EQ(local->path, "/srv/with space.erofs");
     EXPECT_EQ(local->connections, 1u);
     EXPECT_TRUE(local->identity.uuid.empty());
-    EXPECT_EQ(decode_record("OCI_LAYER docker.io/x linux/amd64 0 dXNlcjpwYXNz").error().text,
-              "a recovery file of kind OCI_LAYER is not supported yet");
-    for (const char* bad : {"", "LOCAL", "LOCAL ", "LOCAL relative", "LOCAL /a\nLOCAL /b", "local /x", "\n"})
+    EXPECT_EQ(decode_record("S3_OBJECT b/k host 0 1 (nil)").error().text,
+              "a recovery file of kind S3_OBJECT is not supported yet");
+    for (const char* bad :
+         {"", "LOCAL", "LOCAL ", "LOCAL relative", "LOCAL /a\nLOCAL /b", "local /x", "\n", "OCI_LAYER",
+          "OCI_LAYER r linux/amd64", "OCI_LAYER r linux/amd64 x", "OCI_LAYER r linux/amd64 1 a b",
+          "OCI_LAYER  linux/amd64 1", "OCI_NATIVE_BLOB r p 5", "OCI_NATIVE_BLOB r p sha256:ab\nLOCAL /x",
+          "TARINDEX_OCI_BLOB r p sha256:ab  relative ", "TARINDEX_OCI_BLOB r p sha256:ab  /a /b c"})
         EXPECT_EQ(decode_record(bad).error().kind, error_kind::corrupt) << bad;
 }
 
@@ -196,6 +200,30 @@ TEST(nbd_index, is_read_from_names_people_use) {
     EXPECT_EQ(*nbd_index_of("nbd12"), 12);
     for (const char* bad : {"/dev/nbd", "/dev/nbd-1", "/dev/nbd0p1", "/dev/loop0", "", "nbd99999999999"})
         EXPECT_EQ(nbd_index_of(bad).error().kind, error_kind::usage) << bad;
+}
+
+TEST(record, the_peers_records_of_images_name_what_is_fetched) {
+    const auto layer = decode_record("OCI_LAYER docker.io/library/x:1 linux/arm64/v8 2 dXNlcjpwYXNz\n");
+    ASSERT_TRUE(layer) << layer.error().text;
+    EXPECT_EQ(layer->remote.kind, fetch::remote_kind::registry);
+    EXPECT_EQ(layer->remote.name, "docker.io/library/x:1");
+    EXPECT_EQ(layer->remote.platform, "linux/arm64/v8");
+    EXPECT_EQ(layer->remote.layer, 2u);
+    EXPECT_EQ(layer->peer_login, "dXNlcjpwYXNz");
+    EXPECT_TRUE(layer->remote_identity.parts.empty()) << "which bytes it meant isn't said";
+    const auto blob = decode_record("OCI_NATIVE_BLOB host:5000/a linux/amd64 sha256:ab");
+    ASSERT_TRUE(blob) << blob.error().text;
+    EXPECT_EQ(blob->remote.blob, "sha256:ab");
+    EXPECT_EQ(blob->peer_login, "");
+    const auto tar = decode_record("TARINDEX_OCI_BLOB r linux/amd64 sha256:ab  /i /z");
+    ASSERT_TRUE(tar) << tar.error().text;
+    EXPECT_EQ(tar->peer_login, "");
+    EXPECT_EQ(tar->remote.tarindex, "/i");
+    EXPECT_EQ(tar->remote.zinfo, "/z");
+    // The login isn't ours to write.
+    record r = example();
+    r.peer_login = "dXNlcjpwYXNz";
+    EXPECT_EQ(encode_record(r).find("dXNl"), std::string::npos);
 }
 
 TEST(ids, are_sixteen_hex_digits_and_a_peers_record_has_always_the_same) {

@@ -54,6 +54,27 @@ layers_refused() {
     kill $origin
 }
 
+# A record that the peer left of an image in a registry, with a login.
+peer_image() {
+    local digest
+    modprobe nbd
+    mkdir -p /var/run/erofsmount/nbd m
+    start_origin --basic user:pass
+    reference=${reference#docker://}
+    device=/dev/$("$bin/peer_attach" /var/run/erofsmount/nbd/mountnbd_Ab3dEf "$images/$image")
+    index=${device#/dev/nbd}
+    digest=$(sha256sum <"$images/$image")
+    echo "OCI_NATIVE_BLOB $reference linux/amd64 sha256:${digest%% *} dXNlcjpwYXNz" >/var/run/erofsmount/nbd/mountnbd_Ab3dEf
+    try 0 "$bin/mount.erofs" --reattach "$device"
+    mount -i -t erofs "$device" m
+    probe_mount m
+    ! grep -q dXNl /run/nerofs/*.record || fail "the login is in the record"
+    umount m
+    try 0 "$bin/nerofs" disconnect "$device"
+    kill $origin
+}
+
 for method in netlink ioctl; do add --kernel 6.12 --seconds 240 "layers: an image of twelve, $method" layers_mounted $method; done
 add --kernel 6.12 --seconds 240 --expect 'timed out' 'layers: all killed, reattach goes on by ranges' layers_killed
+add --kernel 6.12 --seconds 240 --expect 'timed out' "layers: from the peer's record of an image" peer_image
 add --kernel 6.1 --seconds 240 'layers: this kernel is told to be too old' layers_refused
