@@ -51,7 +51,8 @@ class reader {
             taken += used;
             // Its end is told after its last byte.
             std::unique_lock lock(state_->mutex);
-            state_->changed.wait(lock, [&] { return first.ended.has_value(); });
+            if (!state_->changed.wait_for(lock, options_.silence, [&] { return first.ended.has_value(); }))
+                return fail(error_kind::timeout, "nothing comes any more", ETIMEDOUT);
             lock.unlock();
             pieces_.pop_front();
         }
