@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,14 +37,44 @@ class layer_work {
     virtual result<files> files_for(const std::vector<stored_layer>& layers) = 0;
     virtual status indexed(const indexed_layer& which) = 0;
     virtual status progress(std::string_view what) = 0;
+    virtual status pushed(std::string_view digest) = 0;  // of the artifact
     virtual status no_room() = 0;  // a file couldn't be written; trying again may help, after a while
 };
 
-// The parts of the device: one of metadata, then each layer's content; empty ones are left out. Layers that are the
-// same are read once. `timeout`: how long the source may be silent. Errors name the layer: those of the source, of
+// Indexes of layers that others have made.
+class index_offer {
+  public:
+    index_offer() = default;
+    index_offer(const index_offer&) = delete;
+    index_offer& operator=(const index_offer&) = delete;
+    virtual ~index_offer() = default;
+
+    // Finds out which there are. Blocks, but not for long.
+    virtual void look_up() = 0;
+    // That of a layer: the file; what is in it is checked, as far as that is possible without the layer. Any thread,
+    // after look_up().
+    struct offered {
+        std::vector<std::byte> file;
+        layer::layer_index index;
+    };
+    virtual std::optional<offered> get(const stored_layer& layer, layer::compression how) = 0;
+};
+
+struct opened_layers {
+    // Of the device: one of metadata, then each layer's content; empty ones are left out.
+    std::vector<remote_part> parts;
+    struct index_file {
+        std::string layer;
+        unique_fd file;
+    };
+    std::vector<index_file> indexes;  // of the layers that differ
+};
+
+// Layers that are the same are read once, and those not at all whose index is kept or offered (`others`, may be none).
+// `timeout`: how long the source may be silent. Errors name the layer: those of the source, of
 // layer_ingest and merged_tree, and of writing.
-result<std::vector<remote_part>> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
-                                             std::chrono::milliseconds timeout);
+result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
+                                  std::chrono::milliseconds timeout);
 
 // A kept index, if it is one of this layer. What is damaged is treated as none.
 result<layer::layer_index> read_layer_index(fd_ref file, std::string_view digest);

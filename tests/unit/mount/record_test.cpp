@@ -66,8 +66,8 @@ TEST(record, of_an_image_that_is_fetched) {
     r.remote.credential_kind = 3;
     r.remote.credential_place = "/root/.docker/config.json";
     r.remote_identity.parts = {
-        {fetch::part_kind::metadata, "sha256-ab-512", "sha256:ab", 512, "", 0},
-        {fetch::part_kind::content, "sha256-cd-123456", "sha256:cd", 123456, "sha256:ef", 50000}};
+        {fetch::part_kind::metadata, "sha256-ab-512", "sha256:ab", 512, "", 0, ""},
+        {fetch::part_kind::content, "sha256-cd-123456", "sha256:cd", 123456, "sha256:ef", 50000, "sha256:01"}};
     r.remote_identity.resolved = "registry.example/team/tools@sha256:cd";
     r.remote_identity.plain_http = true;
     r.cache = {false, "/srv/cache with space", 1u << 30};
