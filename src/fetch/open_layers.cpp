@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/log.h"
 #include "cache/key.h"
 #include "codec/hex.h"
 #include "codec/sha256.h"
@@ -163,7 +164,7 @@ class opening {
                 if (failure_ || next_ == missing_.size()) break;
                 layer = missing_[next_++];
             }
-            const status done = take_offered(layer) ? status() : read_layer(layer);
+            const status done = get_index(layer);
             const std::lock_guard lock(mutex_);
             if (!done && !failure_) failure_ = done.error();
         }
@@ -172,14 +173,21 @@ class opening {
         changed_.notify_all();
     }
 
-    bool take_offered(std::size_t number) {
-        if (!others_) return false;
+    status get_index(std::size_t number) {
+        if (!others_) return read_layer(number);
         auto found = others_->get(source_of_[number]->blob, source_of_[number]->how);
-        if (!found) return false;
-        appender fresh(files_.layers[number].fresh, [this] { return no_room(); });
-        if (!fresh(found->file)) return false;
+        if (!found) return read_layer(number);
+        // What no merge takes would be in the way of this image for as long as it is kept.
+        layer::merged_tree alone;
+        memory_image image(found->index.tarindex);
+        if (const status sound = alone.add(image, found->index.tarindex.size(), {}); !sound) {
+            log::info("the index of layer " + source_of_[number]->blob.digest +
+                      " that came with the image is ignored: " + sound.error().message());
+            return read_layer(number);
+        }
+        NEROFS_CHECK(appender(files_.layers[number].fresh, [this] { return no_room(); })(found->file));
         pushed_[number] = digest_text(found->index.file_digest);
-        return keep(number, std::move(found->index)).has_value();
+        return keep(number, std::move(found->index));
     }
 
     status read_layer(std::size_t number) {
