@@ -177,10 +177,7 @@ class opening {
         if (!others_) return read_layer(number);
         auto found = others_->get(source_of_[number]->blob, source_of_[number]->how);
         if (!found) return read_layer(number);
-        // What no merge takes would be in the way of this image for as long as it is kept.
-        layer::merged_tree alone;
-        memory_image image(found->index.tarindex);
-        if (const status sound = alone.add(image, found->index.tarindex.size(), {}); !sound) {
+        if (const status sound = check_tree(found->index); !sound) {
             log::info("the index of layer " + source_of_[number]->blob.digest +
                       " that came with the image is ignored: " + sound.error().message());
             return read_layer(number);
@@ -188,6 +185,17 @@ class opening {
         NEROFS_CHECK(appender(files_.layers[number].fresh, [this] { return no_room(); })(found->file));
         pushed_[number] = digest_text(found->index.file_digest);
         return keep(number, std::move(found->index));
+    }
+
+    // What no merge takes would be in the way of this image for as long as it is kept.
+    static status check_tree(const layer::layer_index& index) {
+        layer::merged_tree alone;
+        memory_image image(index.tarindex);
+        NEROFS_CHECK(alone.add(image, index.tarindex.size(), {}));
+        if (alone.devices().front() >
+            (index.content_bytes + part_block_bytes - 1) / part_block_bytes * part_block_bytes)
+            return fail(error_kind::corrupt, "its files lie beyond the layer's content");
+        return {};
     }
 
     status read_layer(std::size_t number) {
