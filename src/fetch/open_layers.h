@@ -1,5 +1,5 @@
-// An image of tar layers, opened: each layer is read as a whole if it was never seen on this machine, and all of their
-// trees become one.
+// An image of tar layers, opened: each layer is read as a whole if it was never seen on this machine and nobody offers
+// an index of it, and all of their trees become one.
 #pragma once
 
 #include <chrono>
@@ -71,8 +71,8 @@ struct opened_layers {
 };
 
 // Layers that are the same are read once, and those not at all whose index is kept or offered (`others`, may be none).
-// `timeout`: how long the source may be silent. Errors name the layer: those of the source, of
-// layer_ingest and merged_tree, and of writing.
+// `timeout`: how long the source may be silent. Errors name the layer: those of the source, of layer_ingest and
+// merged_tree, and of writing.
 result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
                                   std::chrono::milliseconds timeout);
 

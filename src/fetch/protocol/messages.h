@@ -54,7 +54,7 @@ struct open_request {
 struct stored_layer {
     std::string digest;
     std::uint64_t size = 0;
-    std::string pushed_index{};  // the name of an index that came with the image; empty: such aren't wanted
+    std::string pushed_index{};  // the name by which one is kept that came with the image; empty: such aren't wanted
 };
 
 // What a fetcher works with on a layer.
