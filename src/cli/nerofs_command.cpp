@@ -25,7 +25,7 @@ constexpr std::array json_table = {json_flag, help_flag};
 constexpr std::array ls_table = {flag_spec{'l', "long", "", "mode, links, owner, size and time, too"}, json_flag,
                                  help_flag};
 constexpr std::array index_table = {
-    flag_spec{'o', "output", "OUT", "where the index goes; default: FILE.erofs"},
+    flag_spec{'o', "output", "OUT", "where the index goes, default: FILE.erofs; of push: how the image is fetched"},
     flag_spec{0, "zinfo", "FILE", "places in the gzip stream where decoding can begin, too"},
     help_flag,
 };
@@ -116,12 +116,16 @@ const std::array<command_info, 16>& commands() {
          "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
          "  nerofs extract image.erofs:/etc /tmp/etc\n"
          "  nerofs extract layer.tar.gz /tmp/layer\n"},
-        {"index", "FILE|- [-o OUT] [--zinfo FILE]", "make the EROFS index of a tar archive", index_table,
+        {"index", "FILE|- [-o OUT] [--zinfo FILE] | push IMAGE [-o LIST]",
+         "make the EROFS index of a tar archive, or push those of an image's layers", index_table,
          "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
          "blocks,\n"
-         "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n",
+         "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n"
+         "push puts what is known of an image's layers beside it in its registry: other machines find it there, and\n"
+         "needn't read whole layers first. LIST is as for 'nerofs help mount'. A file named push is ./push.\n",
          "  nerofs index layer.tar -o layer.erofs\n"
-         "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"},
+         "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"
+         "  nerofs index push docker://registry.example/team/tools:1.2\n"},
         {"help", "[COMMAND]", "show help", help_only, "",
          "  nerofs help\n"
          "  nerofs help mount\n"},
@@ -278,7 +282,20 @@ result<nerofs_command> parse_extract(const parsed& line) {
     return nerofs_extract{all[0], all[1]};
 }
 
+result<nerofs_command> parse_index_push(const parsed& line) {
+    nerofs_index_push push;
+    if (line.operands() != 2 || line.all()[1].empty())
+        return fail(usage("'nerofs index push' takes one IMAGE", "a file named push is ./push"));
+    if (line.has("zinfo")) return fail(usage("option '--zinfo': goes with a FILE only"));
+    push.image = line.all()[1];
+    if (const std::string* list = line.find("output")) {
+        NEROFS_TRY(push.options, parse_mount_options(*list));
+    }
+    return push;
+}
+
 result<nerofs_command> parse_index(const parsed& line) {
+    if (line.operands() > 0 && line.all()[0] == "push") return parse_index_push(line);
     nerofs_index index;
     NEROFS_TRY(index.file, line.exactly_one("FILE"));
     const std::string* out = line.find("output");

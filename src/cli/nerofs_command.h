@@ -88,14 +88,21 @@ struct nerofs_index {
     std::string zinfo;  // empty: none
 };
 
+// The indexes of an image's layers, put beside it in its registry.
+struct nerofs_index_push {
+    std::string image;
+    mount_options options;
+};
+
 struct nerofs_help {
     std::string topic;  // a command, or empty
 };
 struct nerofs_version {};
 
-using nerofs_command = std::variant<mount_command, nerofs_umount, nerofs_list, nerofs_status, nerofs_reattach,
-                                    nerofs_disconnect, nerofs_serve, nerofs_fetch, nerofs_cache, nerofs_ls, nerofs_cat,
-                                    nerofs_stat, nerofs_extract, nerofs_index, nerofs_help, nerofs_version>;
+using nerofs_command =
+    std::variant<mount_command, nerofs_umount, nerofs_list, nerofs_status, nerofs_reattach, nerofs_disconnect,
+                 nerofs_serve, nerofs_fetch, nerofs_cache, nerofs_ls, nerofs_cat, nerofs_stat, nerofs_extract,
+                 nerofs_index, nerofs_index_push, nerofs_help, nerofs_version>;
 
 // `args` are those after the program's name. Errors: usage, one line; a misspelt command suggests the nearest.
 result<nerofs_command> parse_nerofs_command(std::span<const std::string> args);

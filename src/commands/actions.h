@@ -29,6 +29,7 @@ status do_cat(const cli::nerofs_cat& command, const environment& env);
 status do_stat(const cli::nerofs_stat& command, const environment& env);
 status do_extract(const cli::nerofs_extract& command, const environment& env);
 status do_index(const cli::nerofs_index& command);
+status do_index_push(const cli::nerofs_index_push& command, const environment& env);
 // Until SIGINT or SIGTERM.
 status do_serve(const cli::nerofs_serve& command, const environment& env);
 

@@ -188,6 +188,26 @@ status do_fetch(const cli::nerofs_fetch& command, const environment& env) {
                                            (is_url ? cli::shown_url(command.target) : command.target) + "'"));
 }
 
+status do_index_push(const cli::nerofs_index_push& command, const environment& env) {
+    const auto run = [&]() -> status {
+        NEROFS_TRY(const cli::source_spec spec,
+                   cli::classify_source(command.image, command.options, cli::local_entry::none));
+        if (!std::holds_alternative<cli::oci_source>(spec))
+            return fail(error_kind::usage, "it is no image in a registry (docker://NAME)");
+        NEROFS_TRY(remote_wish wish, remote_wish_of(spec, command.options));
+        wish.source.push_indexes = true;
+        wish.source.prefetch = fetch::prefetch_mode::none;
+        NEROFS_TRY(mount::remote_image image,
+                   mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
+        print(env, fmt::format("{}: indexes pushed as {}\n", printable(image.identity().resolved), image.pushed()));
+        image.close();
+        return {};
+    };
+    auto done = run();
+    if (!done) return fail(std::move(done).error().in("cannot push the indexes of '" + printable(command.image) + "'"));
+    return {};
+}
+
 status do_cache(const cli::nerofs_cache& command, const environment& env) {
     NEROFS_TRY(cache::store store, open_store(command.options));
     switch (command.action) {

@@ -105,6 +105,7 @@ int run_nerofs(std::span<const std::string> args, const environment& env) {
         status operator()(const cli::nerofs_stat& c) const { return do_stat(c, env); }
         status operator()(const cli::nerofs_extract& c) const { return do_extract(c, env); }
         status operator()(const cli::nerofs_index& c) const { return do_index(c); }
+        status operator()(const cli::nerofs_index_push& c) const { return do_index_push(c, env); }
         status operator()(const cli::nerofs_help& c) const {
             NEROFS_TRY(const std::string text, cli::nerofs_help_text(c.topic));
             print(env, text);

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/log.h"
 #include "cache/key.h"
 #include "codec/hex.h"
 #include "codec/sha256.h"
@@ -77,11 +78,11 @@ class appender {
 
 class opening {
   public:
-    opening(const std::vector<remote_layer>& layers, layer_work& work, std::chrono::milliseconds timeout,
-            std::span<const std::byte> metadata)
-        : layers_(layers), work_(work), timeout_(timeout), given_metadata_(metadata) {}
+    opening(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
+            std::chrono::milliseconds timeout, std::span<const std::byte> metadata)
+        : layers_(layers), work_(work), others_(others), timeout_(timeout), given_metadata_(metadata) {}
 
-    result<std::vector<remote_part>> run() {
+    result<opened_layers> run() {
         std::vector<stored_layer> unique;
         for (const remote_layer& l : layers_) {
             const auto [known, fresh] = number_of_.emplace(l.blob.digest, unique.size());
@@ -91,17 +92,28 @@ class opening {
         }
         NEROFS_TRY(files_, work_.files_for(unique));
         indexes_.resize(unique.size());
+        pushed_.resize(unique.size());
         NEROFS_CHECK(find_indexes());
         NEROFS_CHECK(read_missing());
-        return make_parts();
+        opened_layers opened;
+        NEROFS_TRY(opened.parts, make_parts());
+        for (std::size_t i = 0; i < unique.size(); ++i) {
+            layer_files& files = files_.layers[i];
+            const bool fresh = std::find(missing_.begin(), missing_.end(), i) != missing_.end();
+            opened.indexes.push_back({unique[i].digest, std::move(fresh ? files.fresh : files.index)});
+        }
+        return opened;
     }
 
   private:
     status find_indexes() {
         for (std::size_t i = 0; i < indexes_.size(); ++i) {
-            if (files_.layers[i].index)
-                if (auto known = read_layer_index(files_.layers[i].index, source_of_[i]->blob.digest))
+            const layer_files& files = files_.layers[i];
+            if (files.index)
+                if (auto known = read_layer_index(files.index, source_of_[i]->blob.digest)) {
+                    if (files.pushed) pushed_[i] = digest_text(known->file_digest);
                     indexes_[i] = std::move(*known);
+                }
             if (!indexes_[i]) missing_.push_back(i);
         }
         return {};
@@ -112,6 +124,7 @@ class opening {
         if (missing_.empty()) return {};
         std::uint64_t total = 0;
         for (const std::size_t i : missing_) total += source_of_[i]->blob.size;
+        if (others_) others_->look_up();
         std::vector<std::thread> threads;
         running_ = std::min<std::size_t>(layers_at_once, missing_.size());
         for (std::size_t i = running_; i > 0; --i) threads.emplace_back([this] { work_on_missing(); });
@@ -138,7 +151,7 @@ class opening {
                 if (failure_ || next_ == missing_.size()) break;
                 layer = missing_[next_++];
             }
-            const status done = read_layer(layer);
+            const status done = get_index(layer);
             const std::lock_guard lock(mutex_);
             if (!done && !failure_) failure_ = done.error();
         }
@@ -147,12 +160,34 @@ class opening {
         changed_.notify_all();
     }
 
+    status get_index(std::size_t number) {
+        if (!others_) return read_layer(number);
+        auto found = others_->get(source_of_[number]->blob, source_of_[number]->how);
+        if (!found) return read_layer(number);
+        if (const status sound = check_tree(found->index); !sound) {
+            log::info("the index of layer " + source_of_[number]->blob.digest +
+                      " that came with the image is ignored: " + sound.error().message());
+            return read_layer(number);
+        }
+        NEROFS_CHECK(appender(files_.layers[number].fresh, [this] { return no_room(); })(found->file));
+        pushed_[number] = digest_text(found->index.file_digest);
+        return keep(number, std::move(found->index));
+    }
+
+    // What no merge takes would be in the way of this image for as long as it is kept.
+    static status check_tree(const layer::layer_index& index) {
+        layer::merged_tree alone;
+        memory_image image(index.tarindex);
+        NEROFS_CHECK(alone.add(image, index.tarindex.size(), {}));
+        if (alone.devices().front() >
+            (index.content_bytes + part_block_bytes - 1) / part_block_bytes * part_block_bytes)
+            return fail(error_kind::corrupt, "its files lie beyond the layer's content");
+        return {};
+    }
+
     status read_layer(std::size_t number) {
         const remote_layer& from = *source_of_[number];
-        const auto no_room = [this]() -> status {
-            const std::lock_guard lock(work_mutex_);
-            return work_.no_room();
-        };
+        const auto no_room = [this] { return this->no_room(); };
         layer::ingest_options options;
         options.how = from.how;
         options.stored_digest = digest_bytes(from.blob.digest);
@@ -171,13 +206,22 @@ class opening {
         NEROFS_TRY(layer::layer_index index, ingest.finish());
         NEROFS_TRY(const std::vector<std::byte> file, index.encode());
         NEROFS_CHECK(appender(files_.layers[number].fresh, no_room)(file));
+        return keep(number, std::move(index));
+    }
+
+    status keep(std::size_t number, layer::layer_index index) {
         const indexed_layer done{static_cast<std::uint32_t>(number), digest_text(index.content_digest),
-                                 index.content_bytes};
+                                 index.content_bytes, !pushed_[number].empty()};
         index.units = {};
         index.checkpoints = {};
         indexes_[number] = std::move(index);
         const std::lock_guard lock(work_mutex_);
         return work_.indexed(done);
+    }
+
+    status no_room() {
+        const std::lock_guard lock(work_mutex_);
+        return work_.no_room();
     }
 
     bool stopped() {
@@ -194,7 +238,8 @@ class opening {
         layer::merged_tree tree;
         std::vector<remote_part> parts(1);
         for (const remote_layer& l : layers_) {
-            const layer::layer_index& index = *indexes_[number_of_[l.blob.digest]];
+            const std::size_t number = number_of_[l.blob.digest];
+            const layer::layer_index& index = *indexes_[number];
             memory_image image(index.tarindex);
             if (given_metadata_.empty()) NEROFS_CHECK(tree.add(image, index.tarindex.size(), index.unresolved));
             remote_part content;
@@ -203,8 +248,9 @@ class opening {
             content.size = index.content_bytes;
             content.layer = l.blob.digest;
             content.layer_size = l.blob.size;
+            content.index = pushed_[number].empty() ? l.blob.digest : l.blob.pushed_index;
             if (content.size == 0) continue;
-            NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(content.digest, content.size));
+            NEROFS_TRY(const cache::blob_key key, key_of(content, pushed_[number]));
             content.key = key.name();
             parts.push_back(std::move(content));
         }
@@ -222,8 +268,16 @@ class opening {
         return parts;
     }
 
+    // What was decoded by an index of others' isn't known to be what its digest says until all of it is here. Its place
+    // is that of what this very index says, and no other image's.
+    static result<cache::blob_key> key_of(const remote_part& content, const std::string& index) {
+        if (index.empty()) return cache::blob_key::from_digest(content.digest, content.size);
+        return cache::blob_key::from_url("layer-index:" + index, '"' + content.digest + '"', content.size);
+    }
+
     const std::vector<remote_layer>& layers_;
     layer_work& work_;
+    index_offer* const others_;
     const std::chrono::milliseconds timeout_;
     const std::span<const std::byte> given_metadata_;
     // Of layers that differ.
@@ -231,6 +285,7 @@ class opening {
     std::vector<const remote_layer*> source_of_;
     layer_work::files files_;
     std::vector<std::optional<layer::layer_index>> indexes_;
+    std::vector<std::string> pushed_;  // of an index that others have made: its file's digest
     std::vector<std::size_t> missing_;
 
     std::mutex work_mutex_;  // of calls to work_ while threads read
@@ -244,9 +299,9 @@ class opening {
 
 }  // namespace
 
-result<std::vector<remote_part>> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
-                                             std::chrono::milliseconds timeout, std::span<const std::byte> metadata) {
-    return opening(layers, work, timeout, metadata).run();
+result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
+                                  std::chrono::milliseconds timeout, std::span<const std::byte> metadata) {
+    return opening(layers, work, others, timeout, metadata).run();
 }
 
 result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work) {

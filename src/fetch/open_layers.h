@@ -1,9 +1,10 @@
-// An image of tar layers, opened: each layer is read as a whole if it was never seen on this machine, and all of their
-// trees become one.
+// An image of tar layers, opened: each layer is read as a whole if it was never seen on this machine and nobody offers
+// an index of it, and all of their trees become one.
 #pragma once
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,15 +38,44 @@ class layer_work {
     virtual result<files> files_for(const std::vector<stored_layer>& layers) = 0;
     virtual status indexed(const indexed_layer& which) = 0;
     virtual status progress(std::string_view what) = 0;
+    virtual status pushed(std::string_view digest) = 0;  // of the artifact
     virtual status no_room() = 0;  // a file couldn't be written; trying again may help, after a while
 };
 
-// The parts of the device: one of metadata, then each layer's content; empty ones are left out. Layers that are the
-// same are read once. `timeout`: how long the source may be silent. `metadata`: taken instead of the layers' own trees,
-// unless it is empty. Errors name the layer: those of the source, of layer_ingest and merged_tree, and of writing.
-result<std::vector<remote_part>> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
-                                             std::chrono::milliseconds timeout,
-                                             std::span<const std::byte> metadata = {});
+// Indexes of layers that others have made.
+class index_offer {
+  public:
+    index_offer() = default;
+    index_offer(const index_offer&) = delete;
+    index_offer& operator=(const index_offer&) = delete;
+    virtual ~index_offer() = default;
+
+    // Finds out which there are. Blocks, but not for long.
+    virtual void look_up() = 0;
+    // That of a layer: the file; what is in it is checked, as far as that is possible without the layer. Any thread,
+    // after look_up().
+    struct offered {
+        std::vector<std::byte> file;
+        layer::layer_index index;
+    };
+    virtual std::optional<offered> get(const stored_layer& layer, layer::compression how) = 0;
+};
+
+struct opened_layers {
+    // Of the device: one of metadata, then each layer's content; empty ones are left out.
+    std::vector<remote_part> parts;
+    struct index_file {
+        std::string layer;
+        unique_fd file;
+    };
+    std::vector<index_file> indexes;  // of the layers that differ
+};
+
+// Layers that are the same are read once, and those not at all whose index is kept or offered (`others`, may be none).
+// `timeout`: how long the source may be silent. `metadata`: taken instead of the layers' own trees, unless it is empty.
+// Errors name the layer: those of the source, of layer_ingest and merged_tree, and of writing.
+result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
+                                  std::chrono::milliseconds timeout, std::span<const std::byte> metadata = {});
 
 // The part that these bytes are, written into a file of the cache.
 result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work);

@@ -10,6 +10,7 @@
 
 #include "cache/key.h"
 #include "fetch/given_layer.h"
+#include "fetch/pushed_indexes.h"
 #include "http/url.h"
 #include "oci/challenge.h"
 #include "oci/platform.h"
@@ -107,22 +108,21 @@ oci::found_credential credential_of(const open_request& request) {
 
 // The layers that are meant: those that were named, or all. `given`: the user knows what the layer is.
 result<std::vector<oci::image_layer>> find_layers(registry::session& with, const open_request& request, bool given,
-                                                  const registry::patience& until, std::string& resolved) {
+                                                  const registry::patience& until, registry::resolved_image& image) {
     oci::platform wanted = oci::this_platform();
     if (!request.source.platform.empty()) {
         NEROFS_TRY(wanted, oci::parse_platform(request.source.platform));
     }
-    NEROFS_TRY(registry::resolved_image image, registry::resolve(with, wanted, until));
-    resolved = oci::to_string(image.image);
+    NEROFS_TRY(image, registry::resolve(with, wanted, until));
     oci::layer_choice choice;
     choice.number = request.source.layer;
     if (!request.source.blob.empty()) {
         NEROFS_TRY(choice.blob, oci::parse_digest(request.source.blob));
     }
-    std::vector<oci::image_layer>& layers = image.manifest.layers;
+    const std::vector<oci::image_layer>& layers = image.manifest.layers;
     const bool all_tar = !layers.empty() && std::all_of(layers.begin(), layers.end(), is_tar);
     if (all_tar && !choice.number && !choice.blob && !given) {
-        if (layers.size() < most_parts) return std::move(layers);
+        if (layers.size() < most_parts) return layers;
         return fail(error_kind::unsupported,
                     fmt::format("the image has {} layers; at most {} are supported", layers.size(), most_parts - 1));
     }
@@ -165,25 +165,36 @@ result<opened_remote> open_registry(http::client& client, const open_request& re
         return std::move(blob.source);
     };
 
+    const bool pushes = request.source.push_indexes;
     opened_remote opened;
     if (request.known) {
         opened.identity = *request.known;
         session->settle(!opened.identity.plain_http);
     } else {
-        std::string resolved;
+        registry::resolved_image image;
         const bool given = files.tarindex || files.zinfo;
-        NEROFS_TRY(const std::vector<oci::image_layer> layers, find_layers(*session, request, given, until, resolved));
+        NEROFS_TRY(const std::vector<oci::image_layer> layers, find_layers(*session, request, given, until, image));
+        if (pushes && (given || !is_tar(layers.front())))
+            return fail(error_kind::usage, "the image isn't one of tar layers, which is what needs indexes");
         if (is_tar(layers.front()) || given) {
             std::vector<remote_layer> all;
             for (const oci::image_layer& l : layers) {
                 remote_layer& one = all.emplace_back();
-                one.blob = {l.blob.digest.to_string(), l.blob.size};
+                one.blob = {l.blob.digest.to_string(), l.blob.size, {}};
+                if (!pushes) one.blob.pushed_index = pushed_index_name(image, one.blob.digest);
                 one.how = files.zinfo ? layer::compression::gzip : compression_of(l);
                 NEROFS_TRY(one.source, open_blob(one.blob.digest, one.blob.size));
             }
-            NEROFS_TRY(opened.identity.parts,
-                       given ? open_given_layer(std::move(all.front()), files, work, request.source.timeout)
-                             : open_layers(all, work, request.source.timeout));
+            if (given) {
+                NEROFS_TRY(opened.identity.parts,
+                           open_given_layer(std::move(all.front()), files, work, request.source.timeout));
+            } else {
+                pushed_indexes others(session, image, request.source.timeout);
+                NEROFS_TRY(opened_layers done,
+                           open_layers(all, work, pushes ? nullptr : &others, request.source.timeout));
+                opened.identity.parts = std::move(done.parts);
+                if (pushes) NEROFS_CHECK(push_indexes(*session, image, done.indexes, work, request.source.timeout));
+            }
         } else {
             const oci::descriptor& blob = layers.front().blob;
             remote_part& part = opened.identity.parts.emplace_back();
@@ -191,7 +202,7 @@ result<opened_remote> open_registry(http::client& client, const open_request& re
             part.size = blob.size;
             if (const auto key = cache::blob_key::from_digest(part.digest, blob.size)) part.key = key->name();
         }
-        opened.identity.resolved = std::move(resolved);
+        opened.identity.resolved = oci::to_string(image.image);
         opened.identity.plain_http = session->secure() == false;
     }
     for (const remote_part& part : opened.identity.parts) {

@@ -91,6 +91,7 @@ class keeper_work final : public layer_work {
         const status sent = send_progress(keeper_, what);
         return sent || sent.error().kind == error_kind::retryable ? status() : sent;
     }
+    status pushed(std::string_view digest) override { return send_pushed(keeper_, digest); }
     status no_room() override { return send_simple(keeper_, message::no_room); }
 
   private:

@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -18,7 +20,12 @@ namespace nerofs::http {
 
 using time_point = std::chrono::steady_clock::time_point;
 
-enum class method : std::uint8_t { get, head, post };
+enum class method : std::uint8_t { get, head, post, put };
+
+constexpr std::string_view name_of(method verb) {
+    constexpr std::string_view names[] = {"GET", "HEAD", "POST", "PUT"};
+    return names[static_cast<std::size_t>(verb)];
+}
 
 // Both ends are included, as in the header.
 struct byte_range {
@@ -34,7 +41,7 @@ struct known_blob {
     std::string etag{};  // strong, with its quotes; empty: any will do
 };
 
-// At least `bytes` must come in each `within`, from the moment the request is sent.
+// At least `bytes` must come or be taken (of a PUT) in each `within`, from the moment the request is sent.
 struct progress_limit {
     std::uint64_t bytes = 1;
     std::chrono::milliseconds within{20'000};
@@ -50,9 +57,10 @@ using byte_sink = std::function<status(std::uint64_t offset, std::span<const std
 struct request {
     method verb = method::get;
     url target;
-    fields headers;    // none that the client sets itself: Range, Accept-Encoding, Host
-    fields secrets;    // sent like `headers`, never shown: Authorization
-    std::string form;  // the body of a POST, application/x-www-form-urlencoded; never shown
+    fields headers;                           // none that the client sets itself: Range, Accept-Encoding, Host
+    fields secrets;                           // sent like `headers`, never shown: Authorization
+    std::string form;                         // the body of a POST, application/x-www-form-urlencoded; never shown
+    std::shared_ptr<const std::string> body;  // of a PUT
     std::optional<byte_range> range;
     known_blob known;  // checked only on answers with a blob's bytes (206, and 200 into a sink)
     byte_sink sink;    // bytes of a 200 or 206 go here; without it they become response::body

@@ -28,18 +28,6 @@ int sent_callback(void* self, char*, char*, int, int) {
     return CURL_PREREQFUNC_OK;
 }
 
-std::string_view name_of(method verb) {
-    switch (verb) {
-        case method::head:
-            return "HEAD";
-        case method::post:
-            return "POST";
-        case method::get:
-            break;
-    }
-    return "GET";
-}
-
 bool sendable(const fields& headers) {
     return std::all_of(headers.all().begin(), headers.all().end(), [](const field& f) {
         const auto clean = [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; };
@@ -169,6 +157,13 @@ bool transfer::set_options(const client_options& options) {
     set(CURLOPT_PREREQDATA, static_cast<void*>(this));
     set(CURLOPT_PRIVATE, static_cast<void*>(this));
     if (asked_.verb == method::head) set(CURLOPT_NOBODY, 1L);
+    if (asked_.verb == method::put) {
+        static const std::string nothing;
+        const std::string& body = asked_.body ? *asked_.body : nothing;
+        set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+        set(CURLOPT_POSTFIELDS, body.c_str());
+        set(CURLOPT_CUSTOMREQUEST, "PUT");
+    }
     if (asked_.verb == method::post) {
         set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(asked_.form.size()));
         set(CURLOPT_POSTFIELDS, asked_.form.c_str());
@@ -184,7 +179,7 @@ bool transfer::set_options(const client_options& options) {
     for (const fields* some : {&asked_.headers, &asked_.secrets})
         for (const field& f : some->all()) add(f.value.empty() ? f.name + ";" : f.name + ": " + f.value);
     if (asked_.range) add(fmt::format("Range: bytes={}-{}", asked_.range->first, asked_.range->last));
-    if (asked_.verb == method::post) add("Expect:");
+    if (asked_.verb == method::post || asked_.verb == method::put) add("Expect:");
     header_list_ = list;
     if (list) set(CURLOPT_HTTPHEADER, list);
     return ok;
@@ -201,6 +196,12 @@ std::optional<failure> transfer::check(time_point now) {
         return make_failure(error_kind::timeout, failure_cause::caller,
                             is_open() ? "not finished in time" : "no connection was free in time");
     if (!is_open() || now < window_start_ + asked_.progress.within) return std::nullopt;
+    if (asked_.verb == method::put) {
+        curl_off_t taken = 0;
+        curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &taken);
+        window_bytes_ += static_cast<std::uint64_t>(taken) - uploaded_;
+        uploaded_ = static_cast<std::uint64_t>(taken);
+    }
     // Until the request is sent libcurl's own time limit for connections counts.
     if (sent_ && window_bytes_ < asked_.progress.bytes)
         return make_failure(error_kind::retryable, verdict_ ? failure_cause::short_body : failure_cause::transport,

@@ -75,6 +75,7 @@ class transfer {
     time_point opened_;
     time_point window_start_;
     std::uint64_t window_bytes_ = 0;
+    std::uint64_t uploaded_ = 0;  // in windows before this one
     bool sent_ = false;
 
     std::size_t head_bytes_ = 0;

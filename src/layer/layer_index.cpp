@@ -236,6 +236,7 @@ result<layer_index> layer_index::parse(std::span<const std::byte> file, std::uin
         return corrupt("no compression we know");
 
     layer_index out;
+    out.file_digest = digest;
     out.how = static_cast<compression>(head.how);
     out.stored_digest = head.stored_digest;
     out.stored_bytes = head.stored_bytes;

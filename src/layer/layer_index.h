@@ -63,6 +63,9 @@ struct layer_index {
     // Hard links to what isn't in this layer, in the order of the archive; paths as the archive has them.
     std::vector<tree::unresolved_link> unresolved;
 
+    // Of the file that it was parsed from, of all before it; zeros otherwise.
+    codec::sha256_digest file_digest{};
+
     // The file. Errors: usage (what parse() would refuse).
     result<std::vector<std::byte>> encode() const;
     // Checks all of it, the digest at its end first. Errors: corrupt, unsupported (another version). Allocates no more

@@ -20,7 +20,7 @@
 namespace nerofs::mount {
 namespace {
 
-constexpr std::string_view version_line = "nerofs-record 3";
+constexpr std::string_view version_line = "nerofs-record 4";
 constexpr std::size_t max_record_bytes = 131072;
 
 std::string escaped(std::string_view value) {
@@ -100,6 +100,7 @@ void walk(Record& r, Field&& field) {
         field("part_size", part.size);
         field("part_layer", part.layer);
         field("part_layer_size", part.layer_size);
+        field("part_index", part.index);
     }
     field("cache_none", r.cache.none);
     field("cache_directory", r.cache.directory);

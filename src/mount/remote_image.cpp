@@ -104,7 +104,7 @@ bool remote_image::is_here(const fetch::remote_identity& known) {
         if (p.kind == fetch::part_kind::stored) return true;
         const auto key = cache::blob_key::from_name(p.key);
         if (!key || !open_store()) return false;
-        if (p.kind == fetch::part_kind::content) return p.digest.empty() || store_->open_index(p.layer).has_value();
+        if (p.kind == fetch::part_kind::content) return p.digest.empty() || store_->open_index(p.index).has_value();
         const auto held = store_->open_blob(*key);
         const auto map = held ? cache::live_map::map(held->map(), p.size, false) : fail(held.error());
         return map && map->first_missing(0) == map->chunks();
@@ -117,7 +117,10 @@ result<fetch::remote_identity> remote_image::wait_for_identity(std::chrono::mill
         NEROFS_TRY(os::packet packet, fetcher_.channel.receive(os::in_time(patience)));
         switch (fetch::type_of(packet)) {
             case fetch::message::progress:
-                NEROFS_CHECK(tell(fetch::decode_progress(packet)));
+                NEROFS_CHECK(tell(fetch::decode_text(packet)));
+                break;
+            case fetch::message::pushed:
+                pushed_ = fetch::decode_text(packet);
                 break;
             case fetch::message::no_room:
                 if (store_) free_room();
@@ -168,11 +171,15 @@ status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& la
     layers_.clear();
     for (const fetch::stored_layer& l : layers) {
         layer_state& state = layers_.emplace_back();
-        state.digest = l.digest;
+        state.stored = l;
         NEROFS_TRY(state.files.content, new_file());
         NEROFS_TRY(state.files.fresh, new_file());
         if (store)
-            if (auto index = store->open_index(l.digest)) state.files.index = std::move(*index);
+            for (const std::string* name : {&l.digest, &l.pushed_index})
+                if (auto index = state.files.index ? std::nullopt : store->open_index(*name)) {
+                    state.files.index = std::move(*index);
+                    state.files.pushed = name == &l.pushed_index;
+                }
         NEROFS_CHECK(
             fetch::send_layer_files(fetcher_.channel, static_cast<std::uint32_t>(layers_.size() - 1), state.files));
     }
@@ -185,6 +192,14 @@ status remote_image::take_indexed(const fetch::indexed_layer& what) {
     if (what.number >= layers_.size()) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
     layer_state& layer = layers_[what.number];
     layer.files.index = duplicate(layer.files.fresh);
+    const auto keep = [&](const std::string& name) {
+        if (const status kept = store_->keep_index(name, layer.files.fresh); !kept)
+            log::warning("the index of " + layer.stored.digest + " isn't kept: " + kept.error().message());
+    };
+    if (what.pushed) {
+        if (store_) keep(layer.stored.pushed_index);
+        return {};
+    }
     if (what.size == 0) return {};
     NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(what.digest, what.size));
     if (!store_) {
@@ -192,8 +207,7 @@ status remote_image::take_indexed(const fetch::indexed_layer& what) {
         return {};
     }
     NEROFS_TRY(layer.content, store_->adopt(key, layer.files.content));
-    if (const status kept = store_->keep_index(layer.digest, layer.files.fresh); !kept)
-        log::warning("the index of " + layer.digest + " isn't kept: " + kept.error().message());
+    keep(layer.stored.digest);
     if (const auto used = store_->make_room(0); !used) log::warning(used.error().message());
     return {};
 }
@@ -230,8 +244,8 @@ status remote_image::open_cache() {
     parts_.clear();
     for (fetch::remote_part& part : identity_.parts) {
         part_state& state = parts_.emplace_back();
-        const auto layer =
-            std::find_if(layers_.begin(), layers_.end(), [&](const layer_state& l) { return l.digest == part.layer; });
+        const auto layer = std::find_if(layers_.begin(), layers_.end(),
+                                        [&](const layer_state& l) { return l.stored.digest == part.layer; });
         state.index = index_of(part);
         if (part.kind == fetch::part_kind::content && layer != layers_.end() && !part.digest.empty()) {
             state.index = duplicate(layer->files.index);
@@ -252,7 +266,7 @@ unique_fd remote_image::index_of(const fetch::remote_part& part) {
     if (part.kind != fetch::part_kind::content) return {};
     if (part.digest.empty()) return duplicate(given_.zinfo);
     if (!store_) return {};
-    auto index = store_->open_index(part.layer);
+    auto index = store_->open_index(part.index);
     return index ? std::move(*index) : unique_fd();
 }
 

@@ -49,8 +49,9 @@ class remote_image {
     explicit operator bool() const { return !identity_.parts.empty(); }
     const fetch::image_info& info() const { return info_; }  // nothing after adopt()
     const fetch::remote_identity& identity() const { return identity_; }
-    const std::string& note() const { return note_; }  // for the user, or empty
-    std::chrono::milliseconds patience() const;        // of a server's reads
+    const std::string& pushed() const { return pushed_; }  // the digest of the artifact that was pushed, or empty
+    const std::string& note() const { return note_; }      // for the user, or empty
+    std::chrono::milliseconds patience() const;            // of a server's reads
     pid_t fetcher_pid() const { return fetcher_.process.pid(); }
     std::uint64_t fetcher_restarts() const { return restarts_; }
 
@@ -90,7 +91,7 @@ class remote_image {
     };
     // A layer that may have to be read as a whole.
     struct layer_state {
-        std::string digest;
+        fetch::stored_layer stored;
         fetch::layer_files files;
         cache::held_blob content;  // once it was: pinned until the image is open
     };
@@ -116,6 +117,7 @@ class remote_image {
     fetch::remote_identity identity_;
     fetch::image_info info_;
     std::string note_;
+    std::string pushed_;
     std::optional<cache::store> store_;  // none for private files
     bool store_failed_ = false;
     std::vector<part_state> parts_;

@@ -25,8 +25,9 @@ failure own_failure(error why) {
     return f;
 }
 
-tl::unexpected<failure> refuse(error_kind kind, const http::url& target, std::string_view why) {
-    return tl::unexpected(own_failure(make_error(kind, fmt::format("GET {}: {}", target.printable(), why))));
+tl::unexpected<failure> refuse(error_kind kind, http::method verb, const http::url& target, std::string_view why) {
+    return tl::unexpected(
+        own_failure(make_error(kind, fmt::format("{} {}: {}", http::name_of(verb), target.printable(), why))));
 }
 
 // Whether this is the registry's answer, not that of what stands at the other scheme's port: a server that is asked for
@@ -41,12 +42,13 @@ bool is_from_registry(const http::url& asked, const http::outcome& o) {
 }  // namespace
 
 http::outcome exchange::get(const std::string& path, std::string_view accept, std::size_t most_bytes) {
-    return insist({path, std::string(accept), most_bytes, false});
+    return insist({.path = path, .accept = std::string(accept), .most_bytes = most_bytes});
 }
 
 status exchange::reach() {
     if (session_.secure()) return {};
-    if (auto o = insist({"", "application/json", 64u << 10, true}); !o) return fail(std::move(o).error().why);
+    if (auto o = insist({.path = {}, .accept = "application/json", .any_answer = true}); !o)
+        return fail(std::move(o).error().why);
     return {};
 }
 
@@ -107,13 +109,14 @@ http::outcome exchange::ask(const question& q) {
 // ---- one way: logins and redirects ----
 
 http::outcome exchange::ask_by(bool secure, const question& q) {
-    auto first = session_.url(secure, q.path);
+    auto first = q.target ? result<http::url>(*q.target) : session_.url(secure, q.path);
     if (!first) return tl::unexpected(own_failure(std::move(first).error()));
     http::url target = *first;
     std::optional<source::authorizer::rejection> refused;
     std::string said;
     unsigned refusals = 0;
     unsigned redirects = 0;
+    const bool writes = q.verb == http::method::post || q.verb == http::method::put;
     for (;;) {
         const bool own = http::same_origin(target, *first);
         http::fields secrets;
@@ -137,16 +140,20 @@ http::outcome exchange::ask_by(bool secure, const question& q) {
             return tl::unexpected(std::move(f));
         }
         if (o && o->location) {
-            if (++redirects > most_redirects) return refuse(error_kind::permanent, *first, "too many redirects");
+            if (++redirects > most_redirects)
+                return refuse(error_kind::permanent, q.verb, *first, "too many redirects");
             if (first->secure && !o->location->secure && !session_.client().options().allow_plain)
-                return refuse(error_kind::permanent, *first, "redirected from https to plain http");
+                return refuse(error_kind::permanent, q.verb, *first, "redirected from https to plain http");
+            if (writes && o->status != 307 && o->status != 308)
+                return refuse(error_kind::permanent, q.verb, *first,
+                              "redirected to what isn't asked by the same method");
             target = *o->location;
             continue;
         }
         if (o) {
             if (own) session_.accepted(secrets);
-            if (o->status == 200) return o;
-            return refuse(error_kind::permanent, target, fmt::format("the server answered {}", o->status));
+            if (o->status == 200 || writes) return o;
+            return refuse(error_kind::permanent, q.verb, target, fmt::format("the server answered {}", o->status));
         }
         failure& f = o.error();
         if (!own || f.cause != failure_cause::status || f.why.kind != error_kind::auth) return o;
@@ -158,8 +165,11 @@ http::outcome exchange::ask_by(bool secure, const question& q) {
 
 http::outcome exchange::send(const http::url& to, const http::fields& secrets, const question& q) {
     http::request r;
+    r.verb = q.verb;
     r.target = to;
-    r.headers.add("Accept", q.accept);
+    if (!q.accept.empty()) r.headers.add("Accept", q.accept);
+    if (!q.content_type.empty()) r.headers.add("Content-Type", q.content_type);
+    r.body = q.body;
     r.secrets = secrets;
     r.most_body_bytes = q.most_bytes;
     r.progress = session_.progress();
@@ -167,7 +177,7 @@ http::outcome exchange::send(const http::url& to, const http::fields& secrets, c
     const auto id = session_.client().start(std::move(r), answer.receiver());
     if (auto o = answer.wait(patience_)) return std::move(*o);
     session_.client().cancel(id);
-    return tl::unexpected(own_failure(out_of_patience("GET " + to.printable())));
+    return tl::unexpected(own_failure(out_of_patience(fmt::format("{} {}", http::name_of(q.verb), to.printable()))));
 }
 
 result<http::fields> exchange::authorize(const http::url& to,

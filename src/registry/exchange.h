@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,22 +19,26 @@ class exchange {
   public:
     exchange(session& with, patience p) : session_(with), patience_(std::move(p)) {}
 
-    // GET of "/v2/" and the path. An answer has status 200. The failure's text is complete; kind timeout at the end of
+    struct question {
+        std::string path;                   // behind "/v2/" ...
+        std::optional<http::url> target{};  // ... unless the registry has named the whole URL
+        http::method verb = http::method::get;
+        std::string accept{};
+        std::string content_type{};
+        std::shared_ptr<const std::string> body{};  // of a PUT
+        std::size_t most_bytes = 64u << 10;         // of the answer
+        bool any_answer = false;                    // will do, whatever its status is
+    };
+
+    // An answer has status 200, of POST and PUT any of 2xx. The failure's text is complete; kind timeout at the end of
     // patience.
+    http::outcome insist(const question& q);
     http::outcome get(const std::string& path, std::string_view accept, std::size_t most_bytes);
 
     // Only whether it is there, and how it speaks: session::secure() is known afterwards.
     status reach();
 
   private:
-    struct question {
-        std::string path;
-        std::string accept;
-        std::size_t most_bytes = 0;
-        bool any_answer = false;  // will do, whatever its status is
-    };
-
-    http::outcome insist(const question& q);
     http::outcome ask(const question& q);
     http::outcome ask_by(bool secure, const question& q);
     http::outcome send(const http::url& to, const http::fields& secrets, const question& q);

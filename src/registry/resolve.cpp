@@ -18,6 +18,7 @@ namespace {
 
 struct fetched {
     oci::digest name;  // proven
+    std::uint64_t size = 0;
     oci::document content;
 };
 
@@ -63,6 +64,7 @@ result<fetched> resolving::fetch(const std::string& name, std::size_t most_bytes
     if (!answer) return fail(told(std::move(answer).error()));
     const auto bytes = std::as_bytes(std::span(answer->body.data(), answer->body.size()));
     fetched found;
+    found.size = bytes.size();
     if (auto named = oci::parse_digest(name)) {
         found.name = std::move(*named);
         NEROFS_CHECK(oci::check_digest(bytes, found.name, "manifest"));
@@ -90,7 +92,7 @@ result<fetched> resolving::fetch(const oci::descriptor& what) {
 }
 
 result<resolved_image> resolving::run(const oci::platform& wanted) {
-    resolved_image out{image_, {}, {}, {}};
+    resolved_image out{image_, {}, 0, {}, {}};
     NEROFS_TRY(fetched found, fetch(oci::manifest_name(image_), oci::document_bytes_cap));
     for (std::size_t depth = 0; std::holds_alternative<oci::image_index>(found.content); ++depth) {
         if (depth == oci::index_depth_cap) return fail(error_kind::corrupt, "indexes lie in indexes without end");
@@ -101,6 +103,7 @@ result<resolved_image> resolving::run(const oci::platform& wanted) {
     }
     out.manifest = std::get<oci::image_manifest>(std::move(found.content));
     out.digest = std::move(found.name);
+    out.size = found.size;
     out.image.digest = out.digest.to_string();
     return out;
 }

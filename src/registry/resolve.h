@@ -16,6 +16,7 @@ namespace nerofs::registry {
 struct resolved_image {
     oci::reference image;              // with the manifest's digest: the same again, whatever becomes of the tag
     oci::digest digest;                // of the manifest's bytes
+    std::uint64_t size = 0;            // ... of which there are so many
     std::optional<oci::digest> index;  // of the index that the name stood for
     oci::image_manifest manifest;      // its media type, config and layers; oci::select_layer() takes it from here
 };

@@ -100,7 +100,7 @@ result<cache_request> decode_cache(os::packet& packet, cache_descriptors& fds) {
 
 status send_layer_files(const os::channel& to, std::uint32_t number, const layer_files& files) {
     wire_writer body;
-    body.put(message::layer_files).put(number);
+    body.put(message::layer_files).put(number).put(files.pushed);
     std::vector<fd_ref> list;
     for (const unique_fd* fd : {&files.content, &files.fresh, &files.index}) os::put_fd(body, list, *fd);
     return to.send(body.bytes(), list);
@@ -111,6 +111,7 @@ result<layer_files> decode_layer_files(os::packet& packet, std::uint32_t number)
     const auto type = body.get<message>();
     const auto of = body.get<std::uint32_t>();
     layer_files files;
+    files.pushed = body.get<bool>();
     std::size_t next = 0;
     for (unique_fd* fd : {&files.content, &files.fresh, &files.index})
         if (!os::take_fd(body, packet.fds, next, *fd)) return malformed();
@@ -131,7 +132,7 @@ result<unique_fd> decode_metadata_file(os::packet& packet) {
 status send_layers(const os::channel& to, const std::vector<stored_layer>& layers) {
     wire_writer body;
     body.put(message::layers).put(layers.size());
-    for (const stored_layer& l : layers) body.put(l.digest).put(l.size);
+    for (const stored_layer& l : layers) body.put(l.digest).put(l.size).put(l.pushed_index);
     return to.send(body.bytes());
 }
 
@@ -144,13 +145,20 @@ result<std::vector<stored_layer>> decode_layers(const os::packet& packet) {
         stored_layer& l = layers.emplace_back();
         l.digest = body.text();
         l.size = body.get<std::uint64_t>();
+        l.pushed_index = body.text();
     }
     if (type != message::layers || !body.done()) return malformed();
     return layers;
 }
 
 status send_indexed(const os::channel& to, const indexed_layer& layer) {
-    return to.send(wire_writer().put(message::indexed).put(layer.number).put(layer.digest).put(layer.size).bytes());
+    return to.send(wire_writer()
+                       .put(message::indexed)
+                       .put(layer.number)
+                       .put(layer.digest)
+                       .put(layer.size)
+                       .put(layer.pushed)
+                       .bytes());
 }
 
 result<indexed_layer> decode_indexed(const os::packet& packet) {
@@ -160,6 +168,7 @@ result<indexed_layer> decode_indexed(const os::packet& packet) {
     layer.number = body.get<std::uint32_t>();
     layer.digest = body.text();
     layer.size = body.get<std::uint64_t>();
+    layer.pushed = body.get<bool>();
     if (type != message::indexed || !body.done()) return malformed();
     return layer;
 }
@@ -168,7 +177,11 @@ status send_progress(const os::channel& to, std::string_view what) {
     return to.send(wire_writer().put(message::progress).put(what).bytes());
 }
 
-std::string decode_progress(const os::packet& packet) {
+status send_pushed(const os::channel& to, std::string_view digest) {
+    return to.send(wire_writer().put(message::pushed).put(digest).bytes());
+}
+
+std::string decode_text(const os::packet& packet) {
     wire_reader body(packet.bytes);
     (void)body.get<message>();
     return body.text();

@@ -6,7 +6,7 @@
 // closed their channels.
 // Before an image of layers is `opened` the fetcher tells its `layers`. The keeper sends for each of them
 // `layer_files`, and `metadata_file`; the fetcher says `indexed` for each layer whose files it has filled, and
-// `progress` meanwhile.
+// `progress` meanwhile. When their indexes are to be pushed, `pushed` tells that they were.
 #pragma once
 
 #include "base/result.h"
@@ -35,6 +35,7 @@ enum class message : std::uint8_t {
     layers,             // stored_layers
     indexed,            // indexed_layer
     progress,           // what is waited for, in words
+    pushed,             // the digest of the artifact with the layers' indexes
 };
 
 struct check_request {
@@ -59,20 +60,24 @@ struct given_files {
 struct stored_layer {
     std::string digest;
     std::uint64_t size = 0;
+    std::string pushed_index{};  // the name by which one is kept that came with the image; empty: such aren't wanted
 };
 
 // What a fetcher works with on a layer.
 struct layer_files {
-    unique_fd content;  // empty, writable: the decoded layer, if it has to be read as a whole
-    unique_fd fresh;    // empty, writable: its index, then
-    unique_fd index;    // readable: the index that is kept of it; or none
+    unique_fd content;    // empty, writable: the decoded layer, if it has to be read as a whole
+    unique_fd fresh;      // empty, writable: its index, then
+    unique_fd index;      // readable: the index that is kept of it; or none
+    bool pushed = false;  // it came with the image
 };
 
-// A layer that was read as a whole: its files are complete.
+// A layer that was read as a whole: its files are complete. Or one whose index came with the image: there is no
+// content.
 struct indexed_layer {
     std::uint32_t number = 0;
     std::string digest;  // of its content
     std::uint64_t size = 0;
+    bool pushed = false;
 };
 
 // A part of the device. With the descriptors of a cache::writer_files (the durable map may be none), of a touch map,
@@ -103,6 +108,7 @@ status send_error(const os::channel& to, const error& e);
 status send_opened(const os::channel& to, const remote_identity& identity);
 status send_layers(const os::channel& to, const std::vector<stored_layer>& layers);
 status send_indexed(const os::channel& to, const indexed_layer& layer);
+status send_pushed(const os::channel& to, std::string_view digest);
 status send_progress(const os::channel& to, std::string_view what);
 status send_statistics(const os::channel& to, const fetch_statistics& s);
 
@@ -118,7 +124,8 @@ result<unique_fd> decode_metadata_file(os::packet& packet);
 result<fetch_statistics> decode_statistics(const os::packet& packet);
 result<std::vector<stored_layer>> decode_layers(const os::packet& packet);
 result<indexed_layer> decode_indexed(const os::packet& packet);
-std::string decode_progress(const os::packet& packet);
+// Of `progress` and `pushed`.
+std::string decode_text(const os::packet& packet);
 // `opened`, or the error of `failed`.
 result<remote_identity> decode_opened(const os::packet& packet);
 

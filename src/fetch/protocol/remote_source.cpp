@@ -14,7 +14,7 @@ constexpr std::uint64_t most_proxies = 16;
 void encode(wire_writer& to, const remote_source& s) {
     to.put(s.kind).put(s.name).put(s.layer.has_value()).put(s.layer.value_or(0)).put(s.blob).put(s.platform);
     to.put(s.tarindex).put(s.zinfo);
-    to.put(s.insecure).put(s.ca_file).put(s.timeout.count()).put(s.prefetch).put(s.background_rate);
+    to.put(s.insecure).put(s.ca_file).put(s.timeout.count()).put(s.prefetch).put(s.background_rate).put(s.push_indexes);
     to.put(s.credential_kind).put(s.credential_place).put(s.credential_user);
 }
 
@@ -33,6 +33,7 @@ void decode(wire_reader& from, remote_source& s) {
     s.timeout = std::chrono::seconds(from.get<std::int64_t>());
     s.prefetch = from.get<prefetch_mode>();
     s.background_rate = from.get<std::uint64_t>();
+    s.push_indexes = from.get<bool>();
     s.credential_kind = from.get<std::uint8_t>();
     s.credential_place = from.text();
     s.credential_user = from.text();
@@ -72,7 +73,7 @@ bool remote_identity::has_digests() const {
 void encode(wire_writer& to, const remote_identity& i) {
     to.put(i.parts.size());
     for (const remote_part& p : i.parts)
-        to.put(p.kind).put(p.key).put(p.digest).put(p.size).put(p.layer).put(p.layer_size);
+        to.put(p.kind).put(p.key).put(p.digest).put(p.size).put(p.layer).put(p.layer_size).put(p.index);
     to.put(i.etag).put(i.resolved).put(i.plain_http);
 }
 
@@ -86,6 +87,7 @@ void decode(wire_reader& from, remote_identity& i) {
         p.size = from.get<std::uint64_t>();
         p.layer = from.text();
         p.layer_size = from.get<std::uint64_t>();
+        p.index = from.text();
     }
     i.etag = from.text();
     i.resolved = from.text();

@@ -29,6 +29,7 @@ struct remote_source {
     std::chrono::seconds timeout{60};    // how long a read waits for the source
     prefetch_mode prefetch = prefetch_mode::metadata;
     std::uint64_t background_rate = 0;  // bytes a second for what nobody waits for; 0: no limit
+    bool push_indexes = false;          // of its layers, to the registry, when it is opened; not in records
 
     // Where the credential was found (oci::credential_origin), to find it again there.
     std::uint8_t credential_kind = 0;
@@ -61,6 +62,7 @@ struct remote_part {
     std::uint64_t size = 0;        // bytes
     std::string layer;             // of content: the digest of the layer as it is stored
     std::uint64_t layer_size = 0;  // ... and its bytes
+    std::string index;             // ... and the name by which its index is kept
 
     friend bool operator==(const remote_part&, const remote_part&) = default;
 };

@@ -64,6 +64,9 @@ void origin::set_shape(origin_shape shape) {
 void origin::set_auth(origin_auth auth) {
     state_->what.set_auth(std::move(auth));
 }
+void origin::set_referrers(bool on) {
+    state_->what.set_referrers(on);
+}
 void origin::set_redirects(origin_redirects redirects) {
     state_->what.set_redirects(redirects);
 }

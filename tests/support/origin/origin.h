@@ -86,6 +86,9 @@ class origin {
     std::string add_manifest(const std::string& repository, const std::string& tag, const std::string& media_type,
                              std::string bytes);
 
+    // Whether the registry lists the referrers of a manifest: those that were pushed since.
+    void set_referrers(bool on);
+
     void set_shape(origin_shape shape);
     void set_auth(origin_auth auth);
     void set_redirects(origin_redirects redirects);

@@ -54,6 +54,7 @@ struct settings {
     origin_shape shape;
     origin_auth auth;
     origin_redirects redirects;
+    bool referrers = false;
     std::vector<pair> files;   // path, file
     std::vector<pair> blobs;   // repository, file
     std::vector<pair> images;  // repository:tag, file
@@ -110,6 +111,8 @@ settings parse(const std::vector<std::string>& arguments) {
             s.auth.scheme = origin_auth::kind::bearer;
         } else if (name == "--token-life") {
             s.auth.token_life = milliseconds(value(), name);
+        } else if (name == "--referrers") {
+            s.referrers = true;
         } else if (name == "--redirect") {
             s.redirects.on = true;
         } else if (name == "--redirect-path") {
@@ -241,6 +244,7 @@ int run(const settings& s) {
     o.set_shape(s.shape);
     o.set_auth(s.auth);
     o.set_redirects(s.redirects);
+    o.set_referrers(s.referrers);
     for (const pair& f : s.files) o.add_file(f.first, content::of_file(f.second));
     for (const pair& b : s.blobs)
         std::cout << "blob " << b.first << " " << o.add_blob(b.first, content::of_file(b.second)) << "\n";

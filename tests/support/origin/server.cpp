@@ -20,7 +20,7 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 constexpr std::size_t most_head_bytes = 64 * 1024;
-constexpr std::size_t most_body_bytes = 1024 * 1024;
+constexpr std::size_t most_body_bytes = 16 * 1024 * 1024;
 constexpr std::size_t piece_bytes = 64 * 1024;
 
 [[noreturn]] void throw_errno(const char* what) {

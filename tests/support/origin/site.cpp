@@ -1,6 +1,7 @@
 #include "support/origin/site.h"
 
 #include <array>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "codec/hex.h"
@@ -41,7 +42,7 @@ struct registry_path {
 };
 
 registry_path split(const std::string& path) {
-    for (const std::string kind : {"manifests", "blobs"}) {
+    for (const std::string kind : {"manifests", "blobs", "referrers"}) {
         const std::size_t at = path.rfind("/" + kind + "/");
         if (at == std::string::npos || at <= 4) continue;
         return {path.substr(4, at - 4), kind, path.substr(at + kind.size() + 2)};
@@ -79,6 +80,11 @@ void site::set_auth(origin_auth auth) {
     const std::lock_guard lock(mutex_);
     auth_ = std::move(auth);
     tokens_.clear();
+}
+
+void site::set_referrers(bool on) {
+    const std::lock_guard lock(mutex_);
+    referrers_ = on;
 }
 
 void site::set_redirects(origin_redirects redirects) {
@@ -127,7 +133,7 @@ std::optional<http_answer> site::refuse(const http_request& request, const std::
         const auto found = tokens_.find(given.substr(7));
         if (found == tokens_.end() || found->second.ends <= now()) {
             why = R"(,error="invalid_token")";
-        } else if (!scope.empty() && found->second.scope != scope) {
+        } else if (!scope.empty() && found->second.scope != scope && found->second.scope != scope + ",push") {
             why = R"(,error="insufficient_scope")";
         } else {
             return std::nullopt;
@@ -172,6 +178,51 @@ http_answer site::from_storage(const http_request& request) {
     return serve_content(request, found->second.bytes, found->second.type, found->second.etag);
 }
 
+http_answer site::take_blob(const http_request& request, const std::string& repository) {
+    const std::string uploads = "/v2/" + repository + "/blobs/uploads/";
+    if (request.method == "POST" && request.path == uploads) {
+        http_answer a = text_answer(202, "");
+        a.set("Location", uploads + std::to_string(next_++) + "?state=begun");
+        return a;
+    }
+    const std::string digest = "sha256:" + hash_of(request.body);
+    if (request.method != "PUT" || request.path == uploads || request.parameter("state") != "begun" ||
+        request.parameter("digest") != digest)
+        return registry_error(400, "DIGEST_INVALID");
+    blobs_[digest] = {request.body, "application/octet-stream", "\"" + digest + "\""};
+    has_[repository + "@" + digest] = true;
+    return text_answer(201, "");
+}
+
+http_answer site::take_manifest(const http_request& request, const std::string& repository, const std::string& name) {
+    const std::string digest = "sha256:" + hash_of(request.body);
+    if (request.method != "PUT" || (name.starts_with("sha256:") && name != digest))
+        return registry_error(400, "DIGEST_INVALID");
+    manifests_[repository + "@" + digest] = {request.body, request.header("content-type"), "\"" + digest + "\""};
+    if (name != digest) tags_[repository + ":" + name] = digest;
+    http_answer a = text_answer(201, "");
+    const auto manifest = nlohmann::json::parse(request.body, nullptr, false);
+    if (!referrers_ || !manifest.is_object() || !manifest.contains("subject")) return a;
+    const std::string subject = manifest["subject"]["digest"];
+    referring_[repository + "@" + subject].push_back({manifest.value("artifactType", ""), digest, request.body.size()});
+    a.set("OCI-Subject", subject);
+    return a;
+}
+
+http_answer site::list_referrers(const http_request& request, const std::string& repository,
+                                 const std::string& subject) {
+    if (!referrers_) return text_answer(404, "404 page not found\n", "text/plain");
+    nlohmann::json list = nlohmann::json::array();
+    for (const referrer& r : referring_[repository + "@" + subject])
+        if (const std::string wanted = request.parameter("artifactType"); wanted.empty() || wanted == r.type)
+            list.push_back({{"mediaType", "application/vnd.oci.image.manifest.v1+json"},
+                            {"artifactType", r.type},
+                            {"digest", r.digest},
+                            {"size", r.size}});
+    return text_answer(200, nlohmann::json{{"schemaVersion", 2}, {"manifests", list}}.dump(),
+                       "application/vnd.oci.image.index.v1+json");
+}
+
 http_answer site::registry(const http_request& request) {
     if (request.path == "/v2/" || request.path == "/v2") {
         if (auto a = refuse(request, "")) return *a;
@@ -179,7 +230,11 @@ http_answer site::registry(const http_request& request) {
     }
     registry_path path = split(request.path);
     if (path.kind.empty()) return registry_error(404, "NOT_FOUND");
-    if (auto a = refuse(request, "repository:" + path.repository + ":pull")) return *a;
+    const bool writes = request.method == "POST" || request.method == "PUT";
+    if (auto a = refuse(request, "repository:" + path.repository + (writes ? ":pull,push" : ":pull"))) return *a;
+    if (writes && path.kind == "blobs") return take_blob(request, path.repository);
+    if (writes && path.kind == "manifests") return take_manifest(request, path.repository, path.reference);
+    if (path.kind == "referrers") return list_referrers(request, path.repository, path.reference);
     if (path.kind == "blobs") {
         const auto found = blobs_.find(path.reference);
         if (found == blobs_.end() || !has_.contains(path.repository + "@" + path.reference))

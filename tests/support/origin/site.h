@@ -21,6 +21,7 @@ class site {
     std::string add_blob(const std::string& repository, content bytes);
     std::string add_manifest(const std::string& repository, const std::string& tag, const std::string& media_type,
                              std::string bytes);
+    void set_referrers(bool on);
     void set_auth(origin_auth auth);
     void set_redirects(origin_redirects redirects);
     void pass_time(std::chrono::milliseconds time);
@@ -38,6 +39,12 @@ class site {
         std::string scope;
     };
 
+    struct referrer {
+        std::string type;
+        std::string digest;
+        std::size_t size;
+    };
+
     std::chrono::steady_clock::time_point now() const { return std::chrono::steady_clock::now() + passed_; }
     http_answer give_token(http_request request);
     // A 401, or nothing when the request may go on.
@@ -47,15 +54,20 @@ class site {
     http_answer redirect_to_storage(const std::string& digest);
     std::string signature(const std::string& digest, const std::string& ends) const;
     http_answer registry(const http_request& request);
+    http_answer take_blob(const http_request& request, const std::string& repository);
+    http_answer take_manifest(const http_request& request, const std::string& repository, const std::string& name);
+    http_answer list_referrers(const http_request& request, const std::string& repository, const std::string& subject);
 
     const std::string address_;
     const std::string storage_address_;
     std::mutex mutex_;
     std::map<std::string, resource> files_;
-    std::map<std::string, resource> blobs_;      // by digest
-    std::map<std::string, resource> manifests_;  // by "repository@digest"
-    std::map<std::string, std::string> tags_;    // "repository:tag" -> digest
-    std::map<std::string, bool> has_;            // "repository@digest" of blobs
+    std::map<std::string, resource> blobs_;                   // by digest
+    std::map<std::string, resource> manifests_;               // by "repository@digest"
+    std::map<std::string, std::string> tags_;                 // "repository:tag" -> digest
+    std::map<std::string, std::vector<referrer>> referring_;  // by "repository@subject"
+    std::map<std::string, bool> has_;                         // "repository@digest" of blobs
+    bool referrers_ = false;
     origin_auth auth_;
     origin_redirects redirects_;
     std::map<std::string, token> tokens_;

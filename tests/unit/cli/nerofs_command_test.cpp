@@ -117,6 +117,16 @@ TEST(nerofs_command, files_of_images) {
               "too many arguments: only SOURCE and DIR are wanted; see 'nerofs help extract'");
 }
 
+TEST(nerofs_command, index_push) {
+    const auto push = parsed<nerofs_index_push>({"index", "push", "docker://r.example/a", "-o", "cache=none"});
+    EXPECT_EQ(push.image, "docker://r.example/a");
+    EXPECT_TRUE(push.options.remote.no_cache);
+    EXPECT_EQ(parsed<nerofs_index>({"index", "./push"}).file, "./push");
+    for (const std::vector<std::string>& wrong :
+         {std::vector<std::string>{"index", "push"}, {"index", "push", "a", "b"}, {"index", "push", ""}})
+        EXPECT_EQ(refused(wrong), "'nerofs index push' takes one IMAGE; a file named push is ./push");
+}
+
 TEST(nerofs_command, index) {
     EXPECT_EQ(parsed<nerofs_index>({"index", "a.tar"}).out, "a.tar.erofs");
     EXPECT_EQ(parsed<nerofs_index>({"index", "-", "-o", "x"}).file, "-");

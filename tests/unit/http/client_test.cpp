@@ -73,6 +73,20 @@ TEST(client, post_of_a_form) {
     EXPECT_EQ(log[0].header("expect"), "");
 }
 
+TEST(client, put_of_a_body) {
+    served s;
+    request r = s.get("/blob");
+    r.verb = method::put;
+    r.headers.add("Content-Type", "application/x-test");
+    r.body = std::make_shared<const std::string>("\0bytes", 6);
+    ASSERT_TRUE(ask(*s.c, std::move(r)));
+    const auto log = s.o.log();
+    EXPECT_EQ(log[0].method, "PUT");
+    EXPECT_EQ(log[0].body, std::string("\0bytes", 6));
+    EXPECT_EQ(log[0].header("content-type"), "application/x-test");
+    EXPECT_EQ(log[0].header("expect"), "");
+}
+
 TEST(client, redirects_are_told_and_not_followed) {
     served s;
     s.o.set_redirects({.on = true});

@@ -42,7 +42,7 @@ std::string with(std::string text, const std::string& what, const std::string& i
 TEST(record, every_field_comes_back_and_values_cannot_break_lines) {
     const record r = example();
     const std::string text = encode_record(r);
-    EXPECT_EQ(text.substr(0, 16), "nerofs-record 3\n");
+    EXPECT_EQ(text.substr(0, 16), "nerofs-record 4\n");
     EXPECT_NE(text.find("\npath=/srv/image%20with%20space%0a%2541.erofs\n"), std::string::npos) << text;
     const auto back = decode_record(text);
     ASSERT_TRUE(back) << back.error().text;
@@ -66,8 +66,8 @@ TEST(record, of_an_image_that_is_fetched) {
     r.remote.credential_kind = 3;
     r.remote.credential_place = "/root/.docker/config.json";
     r.remote_identity.parts = {
-        {fetch::part_kind::metadata, "sha256-ab-512", "sha256:ab", 512, "", 0},
-        {fetch::part_kind::content, "sha256-cd-123456", "sha256:cd", 123456, "sha256:ef", 50000}};
+        {fetch::part_kind::metadata, "sha256-ab-512", "sha256:ab", 512, "", 0, ""},
+        {fetch::part_kind::content, "sha256-cd-123456", "sha256:cd", 123456, "sha256:ef", 50000, "sha256:01"}};
     r.remote_identity.resolved = "registry.example/team/tools@sha256:cd";
     r.remote_identity.plain_http = true;
     r.cache = {false, "/srv/cache with space", 1u << 30};
@@ -116,7 +116,7 @@ TEST(record, whatever_is_damaged_is_corrupt_never_half_read) {
         EXPECT_FALSE(decode_record(with(good, what, instead))) << instead;
     EXPECT_FALSE(decode_record(good + "x"));
     EXPECT_FALSE(decode_record(std::string(70000, 'x')));
-    EXPECT_EQ(decode_record(with(good, "record 3", "record 1")).error().kind, error_kind::unsupported);
+    EXPECT_EQ(decode_record(with(good, "record 4", "record 1")).error().kind, error_kind::unsupported);
 }
 
 TEST(record, the_peers_local_record_is_understood_and_its_others_are_named) {
