@@ -22,8 +22,12 @@ constexpr std::array help_only = {help_flag};
 constexpr std::array umount_table = {flag_spec{'l', "lazy", "", "detach now, end when the last user is gone"},
                                      help_flag};
 constexpr std::array json_table = {json_flag, help_flag};
+constexpr flag_spec remote_flag{'o', "options", "LIST",
+                                "how a source that isn't on this machine is fetched; see 'nerofs help mount'"};
 constexpr std::array ls_table = {flag_spec{'l', "long", "", "mode, links, owner, size and time, too"}, json_flag,
-                                 help_flag};
+                                 remote_flag, help_flag};
+constexpr std::array stat_table = {json_flag, remote_flag, help_flag};
+constexpr std::array content_table = {remote_flag, help_flag};
 constexpr std::array index_table = {
     flag_spec{'o', "output", "OUT", "where the index goes; default: FILE.erofs"},
     flag_spec{0, "zinfo", "FILE", "places in the gzip stream where decoding can begin, too"},
@@ -35,7 +39,7 @@ constexpr std::array serve_table = {
     flag_spec{0, "listen", "HOST:PORT", "listen on TCP; port 0 is any free one"},
     flag_spec{0, "name", "EXPORT", "the name clients ask for; default: none"},
     flag_spec{0, "connections", "N", "how many connections at once, 1 to 64"},
-    flag_spec{'o', "options", "LIST", "how a source that isn't on this machine is fetched; see 'nerofs help mount'"},
+    remote_flag,
     help_flag,
 };
 
@@ -98,24 +102,31 @@ const std::array<command_info, 16>& commands() {
          "  nerofs cache ls\n"
          "  nerofs cache rm sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1\n"
          "  nerofs cache gc\n"},
-        {"ls", "SOURCE[:PATH] [-l] [--json]", "list a directory of an image that isn't mounted", ls_table,
+        {"ls", "SOURCE[:PATH] [-l] [--json] [-o LIST]", "list a directory of an image that isn't mounted", ls_table,
          "SOURCE is a file or block device here: an EROFS image, or a tar archive, which may be compressed by gzip or\n"
-         "zstd. Without a PATH it is the root; symlinks are followed within the image. Needs no privileges.\n",
+         "zstd; or an image in a registry or behind a URL, of which only what is needed is fetched. Of these PATH "
+         "begins\n"
+         "with a '/', behind the last ':/': docker://HOST:5000/NAME:TAG:/etc. Without a PATH it is the root; symlinks\n"
+         "are followed within the image. Needs no privileges; what is fetched for others than root is kept in\n"
+         "~/.cache/nerofs.\n",
          "  nerofs ls image.erofs\n"
          "  nerofs ls -l image.erofs:/usr/bin\n"
-         "  nerofs ls --json layer.tar.gz:etc\n"},
-        {"cat", "SOURCE:PATH", "print a file of an image that isn't mounted", help_only, "",
+         "  nerofs ls --json layer.tar.gz:etc\n"
+         "  nerofs ls docker://registry.example/team/tools:1.2:/usr/bin\n"},
+        {"cat", "SOURCE:PATH [-o LIST]", "print a file of an image that isn't mounted", content_table, "",
          "  nerofs cat image.erofs:/etc/os-release\n"
-         "  nerofs cat layer.tar.zst:etc/passwd\n"},
-        {"stat", "SOURCE[:PATH] [--json]", "show all that is known of a file of an image", json_table,
+         "  nerofs cat layer.tar.zst:etc/passwd\n"
+         "  nerofs cat https://images.example/tools.erofs:/etc/os-release\n"},
+        {"stat", "SOURCE[:PATH] [--json] [-o LIST]", "show all that is known of a file of an image", stat_table,
          "A symlink at the end of PATH isn't followed.\n",
          "  nerofs stat image.erofs:/usr/bin/ping\n"
          "  nerofs stat --json image.erofs\n"},
-        {"extract", "SOURCE[:PATH] DIR", "write a directory or file of an image into DIR", help_only,
+        {"extract", "SOURCE[:PATH] DIR [-o LIST]", "write a directory or file of an image into DIR", content_table,
          "DIR is made when it isn't there. Nothing that exists is overwritten, and nothing is written outside of DIR.\n"
          "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
          "  nerofs extract image.erofs:/etc /tmp/etc\n"
-         "  nerofs extract layer.tar.gz /tmp/layer\n"},
+         "  nerofs extract layer.tar.gz /tmp/layer\n"
+         "  nerofs extract -o oci.platform=linux/arm64 docker://registry.example/team/tools:1.2 /tmp/tools\n"},
         {"index", "FILE|- [-o OUT] [--zinfo FILE]", "make the EROFS index of a tar archive", index_table,
          "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
          "blocks,\n"
@@ -190,6 +201,11 @@ result<nerofs_command> parse_reattach(const parsed& line) {
     return nerofs_reattach{std::move(device)};
 }
 
+result<mount_options> options_of(const parsed& line) {
+    const std::string* list = line.find("options");
+    return list != nullptr ? parse_mount_options(*list) : mount_options{};
+}
+
 result<listen_address> parse_listen(std::string_view text) {
     const std::size_t colon = text.rfind(':');
     listen_address address;
@@ -226,9 +242,7 @@ result<nerofs_command> parse_serve(const parsed& line) {
         if (name->size() > longest_name) return fail(usage("option '--name': is longer than 4096 bytes"));
         serve.name = *name;
     }
-    if (const std::string* list = line.find("options")) {
-        NEROFS_TRY(serve.options, parse_mount_options(*list));
-    }
+    NEROFS_TRY(serve.options, options_of(line));
     if (const std::string* text = line.find("connections")) {
         const complaint why = take_number(*text, 1, 64, serve.connections);
         if (!why.empty()) return fail(usage(fmt::format("option '--connections': {} {}", quoted(*text), why)));
@@ -239,9 +253,7 @@ result<nerofs_command> parse_serve(const parsed& line) {
 result<nerofs_command> parse_fetch(const parsed& line) {
     nerofs_fetch fetch;
     NEROFS_TRY(fetch.target, line.exactly_one("MOUNT, DEVICE or SOURCE"));
-    if (const std::string* list = line.find("options")) {
-        NEROFS_TRY(fetch.options, parse_mount_options(*list));
-    }
+    NEROFS_TRY(fetch.options, options_of(line));
     return fetch;
 }
 
@@ -264,9 +276,7 @@ result<nerofs_command> parse_cache(const parsed& line) {
     if (removes && cache.names.empty()) return fail(usage("missing argument: NAME"));
     if (!removes && !cache.names.empty()) return fail(usage(fmt::format("too many arguments: '{}' takes none", what)));
     cache.json = line.has("json");
-    if (const std::string* list = line.find("options")) {
-        NEROFS_TRY(cache.options, parse_mount_options(*list));
-    }
+    NEROFS_TRY(cache.options, options_of(line));
     return cache;
 }
 
@@ -275,7 +285,8 @@ result<nerofs_command> parse_extract(const parsed& line) {
     if (all.empty() || all[0].empty()) return fail(usage("missing argument: SOURCE"));
     if (all.size() < 2 || all[1].empty()) return fail(usage("missing argument: DIR"));
     if (all.size() > 2) return fail(usage("too many arguments: only SOURCE and DIR are wanted"));
-    return nerofs_extract{all[0], all[1]};
+    NEROFS_TRY(mount_options options, options_of(line));
+    return nerofs_extract{all[0], all[1], std::move(options)};
 }
 
 result<nerofs_command> parse_index(const parsed& line) {
@@ -328,15 +339,18 @@ result<nerofs_command> parse_arguments(const command_info& command, std::span<co
     if (command.name == "cache") return parse_cache(line);
     if (command.name == "ls") {
         NEROFS_TRY(std::string what, line.exactly_one("SOURCE"));
-        return nerofs_ls{std::move(what), line.has("long"), line.has("json")};
+        NEROFS_TRY(mount_options options, options_of(line));
+        return nerofs_ls{std::move(what), line.has("long"), line.has("json"), std::move(options)};
     }
     if (command.name == "cat") {
         NEROFS_TRY(std::string what, line.exactly_one("SOURCE:PATH"));
-        return nerofs_cat{std::move(what)};
+        NEROFS_TRY(mount_options options, options_of(line));
+        return nerofs_cat{std::move(what), std::move(options)};
     }
     if (command.name == "stat") {
         NEROFS_TRY(std::string what, line.exactly_one("SOURCE"));
-        return nerofs_stat{std::move(what), line.has("json")};
+        NEROFS_TRY(mount_options options, options_of(line));
+        return nerofs_stat{std::move(what), line.has("json"), std::move(options)};
     }
     if (command.name == "extract") return parse_extract(line);
     if (command.name == "index") return parse_index(line);

@@ -17,6 +17,8 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "commands/remote_reader.h"
+#include "commands/remote_request.h"
 #include "erofs/superblock.h"
 #include "layer/ingest.h"
 #include "layer/merge.h"
@@ -162,6 +164,20 @@ result<opened_image> open_local_image(const std::string& path) {
     NEROFS_TRY(opened_image image, opened());
     NEROFS_CHECK(image.open());
     return image;
+}
+
+result<opened_image> open_remote_image(const cli::source_spec& source, const cli::mount_options& options, bool whole) {
+    NEROFS_TRY(remote_wish wish, remote_wish_of(source, options));
+    NEROFS_TRY(mount::remote_image image,
+               mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
+    opened_image out;
+    if (!image.note().empty()) out.notes.push_back(image.note());
+    NEROFS_TRY(std::unique_ptr<remote_reader> reader, remote_reader::make(std::move(image)));
+    if (whole) NEROFS_CHECK(reader->expect_all());
+    out.metadata_bytes = reader->bytes();
+    out.metadata = std::move(reader);
+    NEROFS_CHECK(out.open());
+    return out;
 }
 
 }  // namespace nerofs::commands

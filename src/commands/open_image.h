@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/source_spec.h"
 #include "erofs/byte_reader.h"
 #include "erofs/reader.h"
 #include "layer/layer_index.h"
@@ -30,6 +31,11 @@ struct opened_image {
 // decoded into an unlinked temporary file first ($TMPDIR, else /var/tmp). Errors: those of the file system; corrupt
 // and unsupported, as the parsers have them. They don't name the source. Blocks.
 result<opened_image> open_local_image(const std::string& path);
+
+// An image behind a URL or in a registry, read through the cache as it is needed; `whole`: all of it will be. Needs no
+// privileges. Errors: those of remote_wish_of(), remote_image::open() and the parsers; reading: remote_reader's.
+// Blocks: layers that are seen for the first time are read as a whole.
+result<opened_image> open_remote_image(const cli::source_spec& source, const cli::mount_options& options, bool whole);
 
 // By the first bytes of a tar; 4 are enough.
 layer::compression compression_of(std::span<const std::byte> first);
