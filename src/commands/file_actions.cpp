@@ -87,10 +87,11 @@ nlohmann::json json_of(const files::listed_file& f) {
     return j;
 }
 
-enum class use : std::uint8_t { a_little, a_tree };
+// What of the image will be used: some metadata, the file that PATH names, or a directory with all that is in it.
+enum class use : std::uint8_t { facts, file, tree };
 
 // `act` gets the image, the path and where it prints; errors name SOURCE[:PATH] as it was given, without secrets.
-status with_image(const std::string& what, const std::string& verb, cli::mount_options options, use much,
+status with_image(const std::string& what, const std::string& verb, cli::mount_options options, use what_for,
                   const environment& env,
                   const std::function<status(erofs::reader&, const std::string& path, output&)>& act) {
     const auto is_local = [](const std::string& path) {
@@ -101,14 +102,16 @@ status with_image(const std::string& what, const std::string& verb, cli::mount_o
     const auto open = [&]() -> result<opened_image> {
         if (is_local(asked.source) && !options.oci.given && !options.s3.given) return open_local_image(asked.source);
         NEROFS_TRY(const cli::source_spec spec, cli::classify_source(asked.source, options, cli::local_entry::none));
-        const bool tree = much == use::a_tree;
-        if (!options.remote.ahead) options.remote.ahead = tree ? cli::prefetch::metadata : cli::prefetch::none;
-        return open_remote_image(spec, options, tree && asked.path == "/");
+        if (!options.remote.ahead)
+            options.remote.ahead = what_for == use::tree ? cli::prefetch::metadata : cli::prefetch::none;
+        return open_remote_image(spec, options);
     };
     output out(env.out);
     const auto run = [&]() -> status {
-        NEROFS_TRY(const opened_image image, open());
+        NEROFS_TRY(opened_image image, open());
         for (const std::string& note : image.notes) std::fprintf(env.err, "nerofs: %s\n", note.c_str());
+        if (what_for == use::file) NEROFS_CHECK(image.expect(asked.path, erofs::last_symlink::follow));
+        if (what_for == use::tree) NEROFS_CHECK(image.expect(asked.path, erofs::last_symlink::keep));
         NEROFS_CHECK(act(*image.files, asked.path, out));
         return out.finish();
     };
@@ -144,7 +147,7 @@ status do_ls(const cli::nerofs_ls& command, const environment& env) {
         }
         return {};
     };
-    return with_image(command.what, "list", command.options, use::a_little, env, list);
+    return with_image(command.what, "list", command.options, use::facts, env, list);
 }
 
 status do_cat(const cli::nerofs_cat& command, const environment& env) {
@@ -155,7 +158,7 @@ status do_cat(const cli::nerofs_cat& command, const environment& env) {
                                return out.write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
                            });
     };
-    return with_image(command.what, "read", command.options, use::a_little, env, read);
+    return with_image(command.what, "read", command.options, use::file, env, read);
 }
 
 status do_stat(const cli::nerofs_stat& command, const environment& env) {
@@ -186,7 +189,7 @@ status do_stat(const cli::nerofs_stat& command, const environment& env) {
         for (const erofs::xattr& a : found.attributes) line("attribute", printable(a.name) + "=0x" + hex(a.value));
         return out.write(text);
     };
-    return with_image(command.what, "show", command.options, use::a_little, env, show);
+    return with_image(command.what, "show", command.options, use::facts, env, show);
 }
 
 status do_extract(const cli::nerofs_extract& command, const environment& env) {
@@ -208,7 +211,7 @@ status do_extract(const cli::nerofs_extract& command, const environment& env) {
         }
         return {};
     };
-    return with_image(command.what, "extract", command.options, use::a_tree, env, extract);
+    return with_image(command.what, "extract", command.options, use::tree, env, extract);
 }
 
 }  // namespace nerofs::commands
