@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "base/checked.h"
@@ -12,6 +11,7 @@ namespace nerofs::commands {
 namespace {
 
 using namespace std::chrono_literals;
+
 constexpr auto look_every = 100ms;  // at what no arrival tells: the fetcher's death, and that it has given up
 // A link that brings what is asked for ahead between two looks is given more to do. One that is so slow that reads
 // would have to wait for it for long keeps to what it began with.
@@ -59,16 +59,16 @@ status remote_reader::for_each_part(std::uint64_t offset, std::uint64_t length, 
 void remote_reader::expect(std::vector<range> ranges) {
     std::sort(ranges.begin(), ranges.end(), [](const range& a, const range& b) { return a.offset < b.offset; });
     const auto add = [this](const range& r) {
-        (void)for_each_part(r.offset, r.length,
-                            [this](const part& p, std::uint64_t at, std::uint64_t left, auto) -> status {
-                                while (left > 0) {
-                                    const std::uint64_t count = std::min(left, most_piece_bytes - at % most_piece_bytes);
-                                    expected_.push_back({{++last_id_, p.blob.id(), at, count}, {}});
-                                    at += count;
-                                    left -= count;
-                                }
-                                return {};
-                            });
+        (void)for_each_part(
+            r.offset, r.length, [this](const part& p, std::uint64_t at, std::uint64_t left, auto) -> status {
+                while (left > 0) {
+                    const std::uint64_t count = std::min(left, most_piece_bytes - at % most_piece_bytes);
+                    expected_.push_back({{++last_id_, p.blob.id(), at, count}, {}});
+                    at += count;
+                    left -= count;
+                }
+                return {};
+            });
     };
     range run;
     for (const range& r : ranges) {
