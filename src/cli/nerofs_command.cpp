@@ -167,6 +167,12 @@ class parsed {
             if (flag.spec->name == name) last = &flag.value;  // the later counts
         return last;
     }
+    std::vector<std::string> each(std::string_view name) const {
+        std::vector<std::string> values;
+        for (const scanned_flag& flag : found_.flags)
+            if (flag.spec->name == name) values.push_back(flag.value);
+        return values;
+    }
     std::size_t operands() const { return found_.operands.size(); }
     const std::vector<std::string>& all() const { return found_.operands; }
 
@@ -201,9 +207,12 @@ result<nerofs_command> parse_reattach(const parsed& line) {
     return nerofs_reattach{std::move(device)};
 }
 
+// All lists that were given, as one.
 result<mount_options> options_of(const parsed& line) {
-    const std::string* list = line.find("options");
-    return list != nullptr ? parse_mount_options(*list) : mount_options{};
+    mount_options options;
+    for (const std::string& list : line.each("options")) NEROFS_CHECK(add_mount_options(options, list));
+    NEROFS_CHECK(check_mount_options(options));
+    return options;
 }
 
 result<listen_address> parse_listen(std::string_view text) {

@@ -186,8 +186,9 @@ result<opened_image> open_local_image(const std::string& path) {
 
 result<opened_image> open_remote_image(const cli::source_spec& source, const cli::mount_options& options) {
     NEROFS_TRY(remote_wish wish, remote_wish_of(source, options));
-    NEROFS_TRY(mount::remote_image image,
-               mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
+    mount::remote_image::request request{wish.source, wish.secrets, wish.cache};
+    request.quiet = true;
+    NEROFS_TRY(mount::remote_image image, mount::remote_image::open(std::move(request), std::nullopt));
     opened_image out;
     if (!image.note().empty()) out.notes.push_back(image.note());
     NEROFS_TRY(std::unique_ptr<remote_reader> reader, remote_reader::make(std::move(image)));

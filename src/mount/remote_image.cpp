@@ -257,7 +257,7 @@ bool remote_image::verified() const {
 }
 
 status remote_image::start_fetcher(const std::optional<fetch::remote_identity>& known) {
-    NEROFS_TRY(fetcher_, start_helper("nerofs-fetcher", false));
+    NEROFS_TRY(fetcher_, start_helper("nerofs-fetcher", false, request_.quiet));
     started_ = std::chrono::steady_clock::now();
     present_at_start_ = present_bytes();
     return fetch::send_open(fetcher_.channel, {request_.source, request_.secrets, known});
@@ -368,7 +368,8 @@ result<bool> remote_image::look_after(fd_ref interrupted) {
     const auto is_ready = [](fd_ref fd) { return fd && os::wait_readable(fd, os::in_time(0ms)).has_value(); };
     if (is_ready(fetcher_ended())) {
         std::chrono::milliseconds pause{0};
-        log::warning("the fetcher " + bury_fetcher(pause) + "; starting another");
+        const std::string how = bury_fetcher(pause);
+        if (!request_.quiet) log::warning("the fetcher " + how + "; starting another");
         (void)os::wait_readable(interrupted, os::in_time(pause));
         NEROFS_CHECK(restart_fetcher());
         return true;

@@ -27,6 +27,7 @@ class remote_image {
         ctl::cache_choice cache;
         std::uint64_t fs_offset = 0;
         bool has_extra_devices = false;
+        bool quiet = false;  // nobody wants to see what is logged; errors say enough
         // Told what open() waits for, in words; false: nobody waits for it any more.
         std::function<bool(const std::string&)> waits_for{};
     };
