@@ -22,8 +22,12 @@ constexpr std::array help_only = {help_flag};
 constexpr std::array umount_table = {flag_spec{'l', "lazy", "", "detach now, end when the last user is gone"},
                                      help_flag};
 constexpr std::array json_table = {json_flag, help_flag};
+constexpr flag_spec remote_flag{'o', "options", "LIST",
+                                "how a source that isn't on this machine is fetched; see 'nerofs help mount'"};
 constexpr std::array ls_table = {flag_spec{'l', "long", "", "mode, links, owner, size and time, too"}, json_flag,
-                                 help_flag};
+                                 remote_flag, help_flag};
+constexpr std::array stat_table = {json_flag, remote_flag, help_flag};
+constexpr std::array content_table = {remote_flag, help_flag};
 constexpr std::array index_table = {
     flag_spec{'o', "output", "OUT", "where the index goes, default: FILE.erofs; of push: how the image is fetched"},
     flag_spec{0, "zinfo", "FILE", "places in the gzip stream where decoding can begin, too"},
@@ -35,7 +39,7 @@ constexpr std::array serve_table = {
     flag_spec{0, "listen", "HOST:PORT", "listen on TCP; port 0 is any free one"},
     flag_spec{0, "name", "EXPORT", "the name clients ask for; default: none"},
     flag_spec{0, "connections", "N", "how many connections at once, 1 to 64"},
-    flag_spec{'o', "options", "LIST", "how a source that isn't on this machine is fetched; see 'nerofs help mount'"},
+    remote_flag,
     help_flag,
 };
 
@@ -50,87 +54,100 @@ constexpr std::array cache_table = {
 };
 
 const std::array<command_info, 16>& commands() {
-    static const std::array<command_info, 16> table = {{
-        {"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
-         "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
-         "oci.*\n"
-         "options), or an http or https URL. What isn't on this machine is fetched as it is read, and cached. Objects\n"
-         "(s3://BUCKET/KEY or s3.* options) are understood, but this version can't mount them.\n"
-         "Without a TYPE an image is mounted by the best way that the kernel has.\n",
-         "  nerofs mount image.erofs /mnt\n"
-         "  nerofs mount docker://registry.example/team/tools:1.2 /mnt\n"
-         "  nerofs mount -o cache.size=20G https://images.example/tools.erofs /mnt\n"
-         "  nerofs mount -t erofs.nbd -o nosuid,nodev image.erofs /mnt\n"
-         "  nerofs mount -t erofs.nbd -o nbd.connections=2,nbd.timeout=10 image.erofs /mnt\n"},
-        {"umount", "[-l] DIR|DEVICE", "unmount, and end the device that was behind the mount", umount_table,
-         "A device that another mount or mount namespace still uses goes on.\n",
-         "  nerofs umount /mnt\n"
-         "  nerofs umount --lazy /dev/nbd0\n"},
-        {"list", "[--json]", "list the mounts of nerofs", json_table, "",
-         "  nerofs list\n"
-         "  nerofs list --json\n"},
-        {"status", "[MOUNT|DEVICE] [--json]", "show how a mount is served and how it is doing", json_table,
-         "Without an argument it shows all of them.\n",
-         "  nerofs status /mnt\n"
-         "  nerofs status --json\n"},
-        {"reattach", "DEVICE | --all", "serve a device again whose processes died", reattach_table,
-         "A device that is being served is left as it is, and said to be so.\n",
-         "  nerofs reattach /dev/nbd0\n"
-         "  nerofs reattach --all\n"},
-        {"disconnect", "DEVICE", "end a device, even one that is stuck", help_only,
-         "The device is never opened, so this works when opening it would hang. Readers get an I/O error.\n",
-         "  nerofs disconnect /dev/nbd0\n"},
-        {"serve", "SOURCE [--socket PATH] [--listen HOST:PORT] [--name EXPORT] [--connections N] [-o LIST]",
-         "serve an image to any NBD client", serve_table,
-         "At least one of --socket and --listen is needed. The export is read-only. NBD has no passwords: who can\n"
-         "connect can read.\n",
-         "  nerofs serve image.erofs --socket /run/image.sock\n"
-         "  nerofs serve image.erofs --listen 127.0.0.1:10809 --name image\n"
-         "  nerofs serve image.erofs --listen '[::1]:10809' --connections 8\n"},
-        {"fetch", "MOUNT|DEVICE|SOURCE [-o LIST]", "fetch all of an image into the cache", fetch_table,
-         "Of a mount, its own fetcher does it, and goes on with it when this command is interrupted.\n",
-         "  nerofs fetch /mnt\n"
-         "  nerofs fetch docker://registry.example/team/tools:1.2\n"},
-        {"cache", "ls|rm NAME...|gc [--json] [-o LIST]", "show and empty the cache of fetched images", cache_table,
-         "rm removes blobs by the names that ls shows, or by digest; one that is in use is not removed. gc removes "
-         "what\n"
-         "crashes have left, and keeps the cache to its size.\n",
-         "  nerofs cache ls\n"
-         "  nerofs cache rm sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1\n"
-         "  nerofs cache gc\n"},
-        {"ls", "SOURCE[:PATH] [-l] [--json]", "list a directory of an image that isn't mounted", ls_table,
-         "SOURCE is a file or block device here: an EROFS image, or a tar archive, which may be compressed by gzip or\n"
-         "zstd. Without a PATH it is the root; symlinks are followed within the image. Needs no privileges.\n",
-         "  nerofs ls image.erofs\n"
-         "  nerofs ls -l image.erofs:/usr/bin\n"
-         "  nerofs ls --json layer.tar.gz:etc\n"},
-        {"cat", "SOURCE:PATH", "print a file of an image that isn't mounted", help_only, "",
-         "  nerofs cat image.erofs:/etc/os-release\n"
-         "  nerofs cat layer.tar.zst:etc/passwd\n"},
-        {"stat", "SOURCE[:PATH] [--json]", "show all that is known of a file of an image", json_table,
-         "A symlink at the end of PATH isn't followed.\n",
-         "  nerofs stat image.erofs:/usr/bin/ping\n"
-         "  nerofs stat --json image.erofs\n"},
-        {"extract", "SOURCE[:PATH] DIR", "write a directory or file of an image into DIR", help_only,
-         "DIR is made when it isn't there. Nothing that exists is overwritten, and nothing is written outside of DIR.\n"
-         "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
-         "  nerofs extract image.erofs:/etc /tmp/etc\n"
-         "  nerofs extract layer.tar.gz /tmp/layer\n"},
-        {"index", "FILE|- [-o OUT] [--zinfo FILE] | push IMAGE [-o LIST]",
-         "make the EROFS index of a tar archive, or push those of an image's layers", index_table,
-         "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
-         "blocks,\n"
-         "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n"
-         "push puts what is known of an image's layers beside it in its registry: other machines find it there, and\n"
-         "needn't read whole layers first. LIST is as for 'nerofs help mount'. A file named push is ./push.\n",
-         "  nerofs index layer.tar -o layer.erofs\n"
-         "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"
-         "  nerofs index push docker://registry.example/team/tools:1.2\n"},
-        {"help", "[COMMAND]", "show help", help_only, "",
-         "  nerofs help\n"
-         "  nerofs help mount\n"},
-        {"version", "", "show the version", help_only, "", "  nerofs version\n"},
-    }};
+    static const std::array<command_info, 16> table =
+    { {{"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
+        "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
+        "oci.*\n"
+        "options), or an http or https URL. What isn't on this machine is fetched as it is read, and cached. Objects\n"
+        "(s3://BUCKET/KEY or s3.* options) are understood, but this version can't mount them.\n"
+        "Without a TYPE an image is mounted by the best way that the kernel has.\n",
+        "  nerofs mount image.erofs /mnt\n"
+        "  nerofs mount docker://registry.example/team/tools:1.2 /mnt\n"
+        "  nerofs mount -o cache.size=20G https://images.example/tools.erofs /mnt\n"
+        "  nerofs mount -t erofs.nbd -o nosuid,nodev image.erofs /mnt\n"
+        "  nerofs mount -t erofs.nbd -o nbd.connections=2,nbd.timeout=10 image.erofs /mnt\n"},
+       {"umount", "[-l] DIR|DEVICE", "unmount, and end the device that was behind the mount", umount_table,
+        "A device that another mount or mount namespace still uses goes on.\n",
+        "  nerofs umount /mnt\n"
+        "  nerofs umount --lazy /dev/nbd0\n"},
+       {"list", "[--json]", "list the mounts of nerofs", json_table, "",
+        "  nerofs list\n"
+        "  nerofs list --json\n"},
+       {"status", "[MOUNT|DEVICE] [--json]", "show how a mount is served and how it is doing", json_table,
+        "Without an argument it shows all of them.\n",
+        "  nerofs status /mnt\n"
+        "  nerofs status --json\n"},
+       {"reattach", "DEVICE | --all", "serve a device again whose processes died", reattach_table,
+        "A device that is being served is left as it is, and said to be so.\n",
+        "  nerofs reattach /dev/nbd0\n"
+        "  nerofs reattach --all\n"},
+       {"disconnect", "DEVICE", "end a device, even one that is stuck", help_only,
+        "The device is never opened, so this works when opening it would hang. Readers get an I/O error.\n",
+        "  nerofs disconnect /dev/nbd0\n"},
+       {"serve", "SOURCE [--socket PATH] [--listen HOST:PORT] [--name EXPORT] [--connections N] [-o LIST]",
+        "serve an image to any NBD client", serve_table,
+        "At least one of --socket and --listen is needed. The export is read-only. NBD has no passwords: who can\n"
+        "connect can read.\n",
+        "  nerofs serve image.erofs --socket /run/image.sock\n"
+        "  nerofs serve image.erofs --listen 127.0.0.1:10809 --name image\n"
+        "  nerofs serve image.erofs --listen '[::1]:10809' --connections 8\n"},
+       {"fetch", "MOUNT|DEVICE|SOURCE [-o LIST]", "fetch all of an image into the cache", fetch_table,
+        "Of a mount, its own fetcher does it, and goes on with it when this command is interrupted.\n",
+        "  nerofs fetch /mnt\n"
+        "  nerofs fetch docker://registry.example/team/tools:1.2\n"},
+       {"cache", "ls|rm NAME...|gc [--json] [-o LIST]", "show and empty the cache of fetched images", cache_table,
+        "rm removes blobs by the names that ls shows, or by digest; one that is in use is not removed. gc removes "
+        "what\n"
+        "crashes have left, and keeps the cache to its size.\n",
+        "  nerofs cache ls\n"
+        "  nerofs cache rm sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1\n"
+        "  nerofs cache gc\n"},
+       {"ls", "SOURCE[:PATH] [-l] [--json] [-o LIST]", "list a directory of an image that isn't mounted", ls_table,
+        "SOURCE is a file or block device here: an EROFS image, or a tar archive, which may be compressed by gzip or\n"
+        "zstd; or an image in a registry or behind a URL, of which only what is needed is fetched. Of these PATH "
+        "begins\n"
+        "with a '/', behind the last ':/': docker://HOST:5000/NAME:TAG:/etc. Without a PATH it is the root; symlinks\n"
+        "are followed within the image. Needs no privileges; what is fetched for others than root is kept in\n"
+        "~/.cache/nerofs.\n",
+        "  nerofs ls image.erofs\n"
+        "  nerofs ls -l image.erofs:/usr/bin\n"
+        "  nerofs ls --json layer.tar.gz:etc\n"
+        "  nerofs ls docker://registry.example/team/tools:1.2:/usr/bin\n"},
+       {"cat", "SOURCE:PATH [-o LIST]", "print a file of an image that isn't mounted", content_table, "",
+        "  nerofs cat image.erofs:/etc/os-release\n"
+        "  nerofs cat layer.tar.zst:etc/passwd\n"
+        "  nerofs cat https://images.example/tools.erofs:/etc/os-release\n"},
+       {"stat", "SOURCE[:PATH] [--json] [-o LIST]", "show all that is known of a file of an image", stat_table,
+        "A symlink at the end of PATH isn't followed.\n",
+        "  nerofs stat image.erofs:/usr/bin/ping\n"
+        "  nerofs stat --json image.erofs\n"},
+       {"extract", "SOURCE[:PATH] DIR [-o LIST]", "write a directory or file of an image into DIR", content_table,
+        "DIR is made when it isn't there. Nothing that exists is overwritten, and nothing is written outside of DIR.\n"
+        "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
+        "  nerofs extract image.erofs:/etc /tmp/etc\n"
+        "  nerofs extract layer.tar.gz /tmp/layer\n"
+        "  nerofs extract -o oci.platform=linux/arm64 docker://registry.example/team/tools:1.2 /tmp/tools\n"},
+       {
+           "index",
+           "FILE|- [-o OUT] [--zinfo FILE]",
+           "make the EROFS index of a tar archive",
+           index_table,
+           {"index", "FILE|- [-o OUT] [--zinfo FILE] | push IMAGE [-o LIST]",
+            "make the EROFS index of a tar archive, or push those of an image's layers", index_table,
+            "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
+            "blocks,\n"
+            "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n"
+            "push puts what is known of an image's layers beside it in its registry: other machines find it there, "
+            "and\n"
+            "needn't read whole layers first. LIST is as for 'nerofs help mount'. A file named push is ./push.\n",
+            "  nerofs index layer.tar -o layer.erofs\n"
+            "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"
+            "  nerofs index push docker://registry.example/team/tools:1.2\n"},
+           {"help", "[COMMAND]", "show help", help_only, "",
+            "  nerofs help\n"
+            "  nerofs help mount\n"},
+           {"version", "", "show the version", help_only, "", "  nerofs version\n"},
+       }};
     return table;
 }
 
@@ -159,6 +176,12 @@ class parsed {
         for (const scanned_flag& flag : found_.flags)
             if (flag.spec->name == name) last = &flag.value;  // the later counts
         return last;
+    }
+    std::vector<std::string> each(std::string_view name) const {
+        std::vector<std::string> values;
+        for (const scanned_flag& flag : found_.flags)
+            if (flag.spec->name == name) values.push_back(flag.value);
+        return values;
     }
     std::size_t operands() const { return found_.operands.size(); }
     const std::vector<std::string>& all() const { return found_.operands; }
@@ -192,6 +215,14 @@ result<nerofs_command> parse_reattach(const parsed& line) {
     }
     NEROFS_TRY(std::string device, line.exactly_one("DEVICE or --all"));
     return nerofs_reattach{std::move(device)};
+}
+
+// All lists that were given, as one.
+result<mount_options> options_of(const parsed& line) {
+    mount_options options;
+    for (const std::string& list : line.each("options")) NEROFS_CHECK(add_mount_options(options, list));
+    NEROFS_CHECK(check_mount_options(options));
+    return options;
 }
 
 result<listen_address> parse_listen(std::string_view text) {
@@ -230,9 +261,7 @@ result<nerofs_command> parse_serve(const parsed& line) {
         if (name->size() > longest_name) return fail(usage("option '--name': is longer than 4096 bytes"));
         serve.name = *name;
     }
-    if (const std::string* list = line.find("options")) {
-        NEROFS_TRY(serve.options, parse_mount_options(*list));
-    }
+    NEROFS_TRY(serve.options, options_of(line));
     if (const std::string* text = line.find("connections")) {
         const complaint why = take_number(*text, 1, 64, serve.connections);
         if (!why.empty()) return fail(usage(fmt::format("option '--connections': {} {}", quoted(*text), why)));
@@ -243,9 +272,7 @@ result<nerofs_command> parse_serve(const parsed& line) {
 result<nerofs_command> parse_fetch(const parsed& line) {
     nerofs_fetch fetch;
     NEROFS_TRY(fetch.target, line.exactly_one("MOUNT, DEVICE or SOURCE"));
-    if (const std::string* list = line.find("options")) {
-        NEROFS_TRY(fetch.options, parse_mount_options(*list));
-    }
+    NEROFS_TRY(fetch.options, options_of(line));
     return fetch;
 }
 
@@ -268,9 +295,7 @@ result<nerofs_command> parse_cache(const parsed& line) {
     if (removes && cache.names.empty()) return fail(usage("missing argument: NAME"));
     if (!removes && !cache.names.empty()) return fail(usage(fmt::format("too many arguments: '{}' takes none", what)));
     cache.json = line.has("json");
-    if (const std::string* list = line.find("options")) {
-        NEROFS_TRY(cache.options, parse_mount_options(*list));
-    }
+    NEROFS_TRY(cache.options, options_of(line));
     return cache;
 }
 
@@ -279,7 +304,8 @@ result<nerofs_command> parse_extract(const parsed& line) {
     if (all.empty() || all[0].empty()) return fail(usage("missing argument: SOURCE"));
     if (all.size() < 2 || all[1].empty()) return fail(usage("missing argument: DIR"));
     if (all.size() > 2) return fail(usage("too many arguments: only SOURCE and DIR are wanted"));
-    return nerofs_extract{all[0], all[1]};
+    NEROFS_TRY(mount_options options, options_of(line));
+    return nerofs_extract{all[0], all[1], std::move(options)};
 }
 
 result<nerofs_command> parse_index_push(const parsed& line) {
@@ -345,15 +371,18 @@ result<nerofs_command> parse_arguments(const command_info& command, std::span<co
     if (command.name == "cache") return parse_cache(line);
     if (command.name == "ls") {
         NEROFS_TRY(std::string what, line.exactly_one("SOURCE"));
-        return nerofs_ls{std::move(what), line.has("long"), line.has("json")};
+        NEROFS_TRY(mount_options options, options_of(line));
+        return nerofs_ls{std::move(what), line.has("long"), line.has("json"), std::move(options)};
     }
     if (command.name == "cat") {
         NEROFS_TRY(std::string what, line.exactly_one("SOURCE:PATH"));
-        return nerofs_cat{std::move(what)};
+        NEROFS_TRY(mount_options options, options_of(line));
+        return nerofs_cat{std::move(what), std::move(options)};
     }
     if (command.name == "stat") {
         NEROFS_TRY(std::string what, line.exactly_one("SOURCE"));
-        return nerofs_stat{std::move(what), line.has("json")};
+        NEROFS_TRY(mount_options options, options_of(line));
+        return nerofs_stat{std::move(what), line.has("json"), std::move(options)};
     }
     if (command.name == "extract") return parse_extract(line);
     if (command.name == "index") return parse_index(line);

@@ -68,17 +68,21 @@ struct nerofs_ls {
     std::string what;
     bool long_lines = false;
     bool json = false;
+    mount_options options;  // how a remote source is fetched; so below
 };
 struct nerofs_cat {
     std::string what;
+    mount_options options;
 };
 struct nerofs_stat {
     std::string what;
     bool json = false;
+    mount_options options;
 };
 struct nerofs_extract {
     std::string what;
     std::string directory;
+    mount_options options;
 };
 
 // The EROFS index of a tar, as mkfs.erofs --tar=i makes it.

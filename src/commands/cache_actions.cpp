@@ -10,6 +10,7 @@
 #include "commands/actions.h"
 #include "commands/remote_request.h"
 #include "commands/text.h"
+#include "mount/cache_place.h"
 #include "mount/inventory.h"
 #include "mount/remote_image.h"
 
@@ -109,14 +110,8 @@ status fetch_source(const cli::nerofs_fetch& command, const environment& env) {
     NEROFS_CHECK(image.fetch_all());
     const status done =
         wait_for_all(wish.shown, image.identity().has_digests(), env, [&]() -> result<fetch::fetch_statistics> {
-            if (os::wait_readable(image.fetcher_ended(), os::in_time(0ms))) {
-                std::chrono::milliseconds pause{0};
-                (void)image.bury_fetcher(pause);
-                ::usleep(static_cast<useconds_t>(pause.count() * 1000));
-                NEROFS_CHECK(image.restart_fetcher());
-                NEROFS_CHECK(image.fetch_all());
-            }
-            image.keep_to_budget();
+            NEROFS_TRY(const bool replaced, image.look_after());
+            if (replaced) NEROFS_CHECK(image.fetch_all());
             return image.statistics();
         });
     image.close();
@@ -124,10 +119,7 @@ status fetch_source(const cli::nerofs_fetch& command, const environment& env) {
 }
 
 result<cache::store> open_store(const cli::mount_options& options) {
-    cache::store_options where;
-    if (!options.remote.cache_directory.empty()) where.directory = options.remote.cache_directory;
-    where.budget_bytes = options.remote.cache_bytes.value_or(mount::default_cache_budget(where.directory));
-    return cache::store::open(where);
+    return cache::store::open(mount::store_options_for(cache_choice_of(options)));
 }
 
 status list(cache::store& store, bool json, const environment& env) {
@@ -183,9 +175,7 @@ status do_fetch(const cli::nerofs_fetch& command, const environment& env) {
     };
     auto done = run();
     if (done) return {};
-    const bool is_url = command.target.find("://") != std::string::npos;
-    return fail(std::move(done).error().in("cannot fetch '" +
-                                           (is_url ? cli::shown_url(command.target) : command.target) + "'"));
+    return fail(std::move(done).error().in("cannot fetch '" + shown_source(command.target) + "'"));
 }
 
 status do_index_push(const cli::nerofs_index_push& command, const environment& env) {

@@ -9,6 +9,7 @@
 #include "cli/source_spec.h"
 #include "commands/actions.h"
 #include "commands/open_image.h"
+#include "commands/remote_request.h"
 #include "commands/text.h"
 #include "files/extract.h"
 #include "files/image_files.h"
@@ -18,14 +19,25 @@ namespace {
 
 using erofs::file_type;
 
-void print(const environment& env, std::string_view text) {
-    std::fwrite(text.data(), 1, text.size(), env.out);
-}
+// What a command prints. When nobody reads it any more (| head), that is the command's end, and no failure.
+class output {
+  public:
+    explicit output(std::FILE* to) : to_(to) {}
 
-status flushed(const environment& env) {
-    if (std::fflush(env.out) != 0 || std::ferror(env.out) != 0) return fail_errno("write the output");
-    return {};
-}
+    status write(std::string_view text) { return check(std::fwrite(text.data(), 1, text.size(), to_) == text.size()); }
+    status finish() { return check(std::fflush(to_) == 0); }
+    bool is_unwanted() const { return unwanted_; }
+
+  private:
+    status check(bool written) {
+        if (written) return {};
+        unwanted_ = errno == EPIPE;
+        return fail_errno("write the output");
+    }
+
+    std::FILE* to_;
+    bool unwanted_ = false;
+};
 
 bool is_device(const erofs::inode& i) {
     return i.type == file_type::character || i.type == file_type::block;
@@ -75,71 +87,82 @@ nlohmann::json json_of(const files::listed_file& f) {
     return j;
 }
 
-// `act` gets the image and the path; errors name SOURCE[:PATH] as it was given.
-status with_image(const std::string& what, const std::string& verb, const environment& env,
-                  const std::function<status(erofs::reader&, const std::string& path)>& act) {
+// What of the image will be used: some metadata, the file that PATH names, or a directory with all that is in it.
+enum class use : std::uint8_t { facts, file, tree };
+
+// `act` gets the image, the path and where it prints; errors name SOURCE[:PATH] as it was given, without secrets.
+status with_image(const std::string& what, const std::string& verb, cli::mount_options options, use what_for,
+                  const environment& env,
+                  const std::function<status(erofs::reader&, const std::string& path, output&)>& act) {
     const auto is_local = [](const std::string& path) {
         struct stat found {};
         return ::stat(path.c_str(), &found) == 0;
     };
     const cli::source_and_path asked = cli::split_source(what, is_local);
+    const auto open = [&]() -> result<opened_image> {
+        if (is_local(asked.source) && !options.oci.given && !options.s3.given) return open_local_image(asked.source);
+        NEROFS_TRY(const cli::source_spec spec, cli::classify_source(asked.source, options, cli::local_entry::none));
+        if (!options.remote.ahead)
+            options.remote.ahead = what_for == use::tree ? cli::prefetch::metadata : cli::prefetch::none;
+        return open_remote_image(spec, options);
+    };
+    output out(env.out);
     const auto run = [&]() -> status {
-        if (!is_local(asked.source)) {
-            NEROFS_TRY(const cli::source_spec spec, cli::classify_source(asked.source, {}, cli::local_entry::none));
-            return fail(error_kind::unsupported,
-                        cli::describe(spec, {}) + ": not supported yet; this command reads files and block devices");
-        }
-        NEROFS_TRY(const opened_image image, open_local_image(asked.source));
+        NEROFS_TRY(opened_image image, open());
         for (const std::string& note : image.notes) std::fprintf(env.err, "nerofs: %s\n", note.c_str());
-        return act(*image.files, asked.path);
+        if (what_for == use::file) NEROFS_CHECK(image.expect(asked.path, erofs::last_symlink::follow));
+        if (what_for == use::tree) NEROFS_CHECK(image.expect(asked.path, erofs::last_symlink::keep));
+        NEROFS_CHECK(act(*image.files, asked.path, out));
+        return out.finish();
     };
     auto done = run();
-    if (!done) return fail(std::move(done).error().in(fmt::format("cannot {} '{}'", verb, printable(what))));
-    return {};
+    if (done || out.is_unwanted()) return {};
+    const std::string shown =
+        asked.path == "/" ? shown_source(asked.source) : shown_source(asked.source) + ":" + asked.path;
+    return fail(std::move(done).error().in(fmt::format("cannot {} '{}'", verb, printable(shown))));
 }
 
 }  // namespace
 
 status do_ls(const cli::nerofs_ls& command, const environment& env) {
-    return with_image(command.what, "list", env, [&](erofs::reader& image, const std::string& path) -> status {
+    const auto list = [&](erofs::reader& image, const std::string& path, output& out) -> status {
         NEROFS_TRY(const std::vector<files::listed_file> all, files::list(image, path));
         if (command.json) {
-            nlohmann::json list = nlohmann::json::array();
-            for (const files::listed_file& f : all) list.push_back(json_of(f));
-            print(env, list.dump(2, ' ', false, replace) + "\n");
-            return flushed(env);
+            nlohmann::json j = nlohmann::json::array();
+            for (const files::listed_file& f : all) j.push_back(json_of(f));
+            return out.write(j.dump(2, ' ', false, replace) + "\n");
         }
         for (const files::listed_file& f : all) {
             const erofs::inode& i = f.inode;
             if (!command.long_lines) {
-                print(env, printable(f.name) + "\n");
+                NEROFS_CHECK(out.write(printable(f.name) + "\n"));
                 continue;
             }
             const std::string size =
                 is_device(i) ? fmt::format("{}, {}", i.device_major, i.device_minor) : fmt::format("{}", i.size);
-            print(env, fmt::format("{} {:>3} {:>5} {:>5} {:>10} {} {}{}\n", files::mode_text(i.mode), i.links, i.uid,
-                                   i.gid, size, time_text(i.mtime).substr(0, 19), printable(f.name),
-                                   i.type == file_type::symlink ? " -> " + printable(f.target) : ""));
+            NEROFS_CHECK(
+                out.write(fmt::format("{} {:>3} {:>5} {:>5} {:>10} {} {}{}\n", files::mode_text(i.mode), i.links, i.uid,
+                                      i.gid, size, time_text(i.mtime).substr(0, 19), printable(f.name),
+                                      i.type == file_type::symlink ? " -> " + printable(f.target) : "")));
         }
-        return flushed(env);
-    });
+        return {};
+    };
+    return with_image(command.what, "list", command.options, use::facts, env, list);
 }
 
 status do_cat(const cli::nerofs_cat& command, const environment& env) {
-    return with_image(command.what, "read", env, [&](erofs::reader& image, const std::string& path) -> status {
+    const auto read = [&](erofs::reader& image, const std::string& path, output& out) -> status {
         NEROFS_TRY(const erofs::inode file, erofs::resolve(image, path));
-        NEROFS_CHECK(files::read(image, file, files::holes::as_zeros,
-                                 [&](std::uint64_t, std::span<const std::byte> bytes) -> status {
-                                     if (std::fwrite(bytes.data(), 1, bytes.size(), env.out) != bytes.size())
-                                         return fail_errno("write the output");
-                                     return {};
-                                 }));
-        return flushed(env);
-    });
+        return files::read(image, file, files::holes::as_zeros,
+                           [&](std::uint64_t, std::span<const std::byte> bytes) -> status {
+                               return out.write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+                           });
+    };
+    return with_image(command.what, "read", command.options, use::file, env, read);
 }
 
 status do_stat(const cli::nerofs_stat& command, const environment& env) {
-    return with_image(command.what, "show", env, [&](erofs::reader& image, const std::string& path) -> status {
+    const auto show = [&](erofs::reader& image, const std::string& path, output& out) -> status {
         NEROFS_TRY(const files::described_file found, files::describe(image, path));
         const erofs::inode& i = found.file.inode;
         if (command.json) {
@@ -147,11 +170,11 @@ status do_stat(const cli::nerofs_stat& command, const environment& env) {
             j["attributes"] = nlohmann::json::array();
             for (const erofs::xattr& a : found.attributes)
                 j["attributes"].push_back({{"name", a.name}, {"value_hex", hex(a.value)}});
-            print(env, j.dump(2, ' ', false, replace) + "\n");
-            return flushed(env);
+            return out.write(j.dump(2, ' ', false, replace) + "\n");
         }
+        std::string text;
         const auto line = [&](std::string_view name, const std::string& value) {
-            print(env, fmt::format("{:<12} {}\n", std::string(name) + ":", value));
+            text += fmt::format("{:<12} {}\n", std::string(name) + ":", value);
         };
         line("path", printable(found.file.name));
         line("type", std::string(files::to_string(i.type)));
@@ -164,12 +187,13 @@ status do_stat(const cli::nerofs_stat& command, const environment& env) {
         if (i.type == file_type::symlink) line("target", printable(found.file.target));
         if (is_device(i)) line("device", fmt::format("{}:{}", i.device_major, i.device_minor));
         for (const erofs::xattr& a : found.attributes) line("attribute", printable(a.name) + "=0x" + hex(a.value));
-        return flushed(env);
-    });
+        return out.write(text);
+    };
+    return with_image(command.what, "show", command.options, use::facts, env, show);
 }
 
 status do_extract(const cli::nerofs_extract& command, const environment& env) {
-    return with_image(command.what, "extract", env, [&](erofs::reader& image, const std::string& path) -> status {
+    const auto extract = [&](erofs::reader& image, const std::string& path, output&) -> status {
         files::extract_options options;
         options.as_root = ::geteuid() == 0;
         NEROFS_TRY(const files::extracted done, files::extract(image, path, command.directory, options));
@@ -186,7 +210,8 @@ status do_extract(const cli::nerofs_extract& command, const environment& env) {
                          printable(done.attribute_error).c_str());
         }
         return {};
-    });
+    };
+    return with_image(command.what, "extract", command.options, use::tree, env, extract);
 }
 
 }  // namespace nerofs::commands

@@ -17,6 +17,8 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "commands/remote_reader.h"
+#include "commands/remote_request.h"
 #include "erofs/superblock.h"
 #include "layer/ingest.h"
 #include "layer/merge.h"
@@ -141,6 +143,24 @@ status opened_image::open() {
     return {};
 }
 
+status opened_image::expect(std::string_view path, erofs::last_symlink last) {
+    if (fetched == nullptr) return {};
+    std::vector<remote_reader::range> ranges;
+    const auto add = [&](std::string_view, const erofs::inode& i) -> status {
+        if (i.type != erofs::file_type::regular) return {};
+        for (std::uint64_t at = 0; at < i.size;) {
+            NEROFS_TRY(const erofs::extent run, files->map(i, at));
+            if (run.from == erofs::extent::source::device) ranges.push_back({run.address, run.length});
+            at += run.length;
+        }
+        return {};
+    };
+    NEROFS_TRY(const erofs::inode top, erofs::resolve(*files, path, last));
+    NEROFS_CHECK(top.type == erofs::file_type::directory ? erofs::walk_from(*files, top, add) : add(path, top));
+    fetched->expect(std::move(ranges));
+    return {};
+}
+
 result<opened_image> open_local_image(const std::string& path) {
     const auto opened = [&]() -> result<opened_image> {
         unique_fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a fifo is refused, not waited for
@@ -162,6 +182,21 @@ result<opened_image> open_local_image(const std::string& path) {
     NEROFS_TRY(opened_image image, opened());
     NEROFS_CHECK(image.open());
     return image;
+}
+
+result<opened_image> open_remote_image(const cli::source_spec& source, const cli::mount_options& options) {
+    NEROFS_TRY(remote_wish wish, remote_wish_of(source, options));
+    mount::remote_image::request request{wish.source, wish.secrets, wish.cache};
+    request.quiet = true;
+    NEROFS_TRY(mount::remote_image image, mount::remote_image::open(std::move(request), std::nullopt));
+    opened_image out;
+    if (!image.note().empty()) out.notes.push_back(image.note());
+    NEROFS_TRY(std::unique_ptr<remote_reader> reader, remote_reader::make(std::move(image)));
+    out.metadata_bytes = reader->bytes();
+    out.fetched = reader.get();
+    out.metadata = std::move(reader);
+    NEROFS_CHECK(out.open());
+    return out;
 }
 
 }  // namespace nerofs::commands

@@ -85,6 +85,15 @@ status describe_image(const oci::reference& image, const cli::oci_options& optio
 
 }  // namespace
 
+std::string shown_source(const std::string& source) {
+    return source.find("://") == std::string::npos ? source : cli::shown_url(source);
+}
+
+ctl::cache_choice cache_choice_of(const cli::mount_options& options) {
+    const cli::remote_options& remote = options.remote;
+    return {remote.no_cache, remote.cache_directory, remote.cache_bytes.value_or(0)};
+}
+
 result<remote_wish> remote_wish_of(const cli::source_spec& spec, const cli::mount_options& options) {
     remote_wish wish;
     const cli::remote_options& remote = options.remote;
@@ -93,7 +102,7 @@ result<remote_wish> remote_wish_of(const cli::source_spec& spec, const cli::moun
     wish.source.timeout = remote.timeout.value_or(wish.source.timeout);
     if (remote.ahead) wish.source.prefetch = prefetch_of(*remote.ahead);
     wish.source.background_rate = remote.rate.value_or(0);
-    wish.cache = {remote.no_cache, remote.cache_directory, remote.cache_bytes.value_or(0)};
+    wish.cache = cache_choice_of(options);
     wish.secrets.proxies = proxies();
     if (const auto* url = std::get_if<cli::url_source>(&spec)) {
         NEROFS_CHECK(describe_url(url->url, wish));

@@ -16,6 +16,11 @@ struct remote_wish {
     std::string shown;  // the source, fit for records and messages
 };
 
+// A source as it was given, without what is secret in a URL.
+std::string shown_source(const std::string& source);
+
+ctl::cache_choice cache_choice_of(const cli::mount_options& options);
+
 // For a URL or an image in a registry. Looks up credentials where the caller keeps them, which may run a helper.
 // Errors: unsupported for other sources and for options that don't go with this one; those of find_credential().
 result<remote_wish> remote_wish_of(const cli::source_spec& spec, const cli::mount_options& options);

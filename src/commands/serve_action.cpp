@@ -11,7 +11,6 @@
 #include <memory>
 #include <vector>
 
-#include "base/log.h"
 #include "cli/source_spec.h"
 #include "commands/actions.h"
 #include "commands/remote_request.h"
@@ -82,10 +81,6 @@ struct path_remover {
     }
 };
 
-std::string shown(const std::string& source) {
-    return source.find("://") == std::string::npos ? source : cli::shown_url(source);
-}
-
 // What is to be served goes into the set-up, and a fetcher for it into `remote`, if it takes one.
 result<fetch::image_info> open_image(const cli::nerofs_serve& command, serve::server_setup& setup,
                                      mount::remote_image& remote) {
@@ -124,18 +119,9 @@ result<bool> look_after(const mount::child& server, mount::remote_image& remote,
         if (is_ready(server.process.pidfd())) return true;
         if (is_ready(interrupted)) return false;
         if (!remote) continue;
-        if (is_ready(remote.fetcher_ended())) {
-            std::chrono::milliseconds pause{0};
-            const std::string how = remote.bury_fetcher(pause);
-            log::warning("the fetcher " + how + "; starting another");
-            (void)os::wait_readable(interrupted, os::in_time(pause));
-            NEROFS_CHECK(remote.restart_fetcher());
-            if (const unique_fd channel = remote.connect_server()) (void)serve::send_fetcher(server.channel, channel);
-        } else if (is_ready(remote.fetcher_messages())) {
-            (void)remote.on_fetcher_message();
-        } else {
-            remote.keep_to_budget();
-        }
+        NEROFS_TRY(const bool replaced, remote.look_after(interrupted));
+        if (!replaced) continue;
+        if (const unique_fd channel = remote.connect_server()) (void)serve::send_fetcher(server.channel, channel);
     }
 }
 
@@ -176,7 +162,7 @@ status do_serve(const cli::nerofs_serve& command, const environment& env) {
         if (!interrupted) return fail_errno("signalfd");
 
         NEROFS_TRY(mount::child server, mount::start_server(setup));
-        std::fprintf(env.out, "serving '%s' (%llu bytes) at %s\n", shown(command.source).c_str(),
+        std::fprintf(env.out, "serving '%s' (%llu bytes) at %s\n", shown_source(command.source).c_str(),
                      static_cast<unsigned long long>(info.size_bytes), where.c_str());
         std::fflush(env.out);
         NEROFS_TRY(const bool died, look_after(server, remote, interrupted));
@@ -187,7 +173,7 @@ status do_serve(const cli::nerofs_serve& command, const environment& env) {
         return {};
     };
     auto done = run();
-    if (!done) return fail(std::move(done).error().in("cannot serve '" + shown(command.source) + "'"));
+    if (!done) return fail(std::move(done).error().in("cannot serve '" + shown_source(command.source) + "'"));
     return {};
 }
 

@@ -36,7 +36,7 @@ std::string helper_directory() {
     return NEROFS_LIBEXEC_DIR;
 }
 
-result<child> start_helper(const std::string& name, bool lockable_memory) {
+result<child> start_helper(const std::string& name, bool lockable_memory, bool quiet) {
     NEROFS_TRY(auto ends, os::channel::make_pair());
     os::spawn_options options;
     options.program = helper_directory() + "/" + name;
@@ -48,6 +48,7 @@ result<child> start_helper(const std::string& name, bool lockable_memory) {
     options.fds = {ends.second.fd()};
     if (::geteuid() == 0) options.run_as = os::unprivileged_identity("nerofs");
     options.lockable_memory = lockable_memory;
+    options.quiet = quiet;
     NEROFS_TRY(os::process process, os::spawn(options));
     return child{std::move(process), std::move(ends.first)};
 }

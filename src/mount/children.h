@@ -21,8 +21,8 @@ struct child {
 // else the installed one.
 std::string helper_directory();
 
-// Starts a helper as the unprivileged user, its channel as descriptor 3.
-result<child> start_helper(const std::string& name, bool lockable_memory);
+// Starts a helper as the unprivileged user, its channel as descriptor 3. `quiet`: what it logs goes nowhere.
+result<child> start_helper(const std::string& name, bool lockable_memory, bool quiet = false);
 
 // A server that has read its set-up and serves. Starts up to three; the error tells how they ended.
 result<child> start_server(const serve::server_setup& setup);

@@ -2,15 +2,14 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/log.h"
 #include "cache/presence/live_map.h"
 #include "cache/presence/touch_map.h"
 #include "cache/private_store.h"
+#include "mount/cache_place.h"
 #include "os/files.h"
 
 namespace nerofs::mount {
@@ -27,25 +26,7 @@ constexpr std::uint64_t room_ahead = 64u << 20;     // what is fetched until the
 constexpr std::uint64_t room_at_once = 256u << 20;  // freed when the file system is full
 constexpr const char* private_directory = "/var/tmp";
 
-cache::store_options store_options_for(const ctl::cache_choice& choice) {
-    cache::store_options options;
-    if (!choice.directory.empty()) options.directory = choice.directory;
-    options.budget_bytes = choice.bytes != 0 ? choice.bytes : default_cache_budget(options.directory);
-    return options;
-}
-
 }  // namespace
-
-std::uint64_t default_cache_budget(const std::string& directory) {
-    // The first mount makes the directory; until then its nearest parent tells.
-    std::filesystem::path place(directory);
-    struct statvfs found {};
-    while (::statvfs(place.c_str(), &found) != 0) {
-        if (!place.has_relative_path()) return 0;
-        place = place.parent_path();
-    }
-    return found.f_frsize * found.f_blocks / 4;
-}
 
 remote_image::~remote_image() {
     if (fetcher_.process) {
@@ -147,7 +128,7 @@ cache::store* remote_image::open_store() {
     if (!store_) {
         auto opened = cache::store::open(store_options_for(request_.cache));
         if (!opened) {
-            note_ = "what is fetched is kept for this mount only: " + opened.error().message();
+            note_ = "what is fetched is kept for this use only: " + opened.error().message();
             store_failed_ = true;
             return nullptr;
         }
@@ -276,15 +257,14 @@ result<cache::held_blob> remote_image::open_part(fetch::remote_part& part, fd_re
     if (part.key.empty()) {
         // Only its size is used.
         NEROFS_TRY(key, cache::blob_key::from_digest("sha256:" + std::string(64, '0'), part.size));
-        if (!request_.cache.none)
-            note_ = "the server gives no strong ETag: what is fetched is kept for this mount only";
+        if (!request_.cache.none) note_ = "the server gives no strong ETag: what is fetched is kept for this use only";
     } else {
         NEROFS_TRY(key, cache::blob_key::from_name(part.key));
         if (key.size() != part.size) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
         if (cache::store* const store = open_store()) {
             auto opened = whole ? store->adopt(key, whole) : store->open_blob(key);
             if (opened || opened.error().kind == error_kind::usage) return opened;
-            note_ = "what is fetched is kept for this mount only: " + opened.error().message();
+            note_ = "what is fetched is kept for this use only: " + opened.error().message();
         }
     }
     part.key.clear();
@@ -310,7 +290,7 @@ bool remote_image::verified() const {
 }
 
 status remote_image::start_fetcher(const std::optional<fetch::remote_identity>& known) {
-    NEROFS_TRY(fetcher_, start_helper("nerofs-fetcher", false));
+    NEROFS_TRY(fetcher_, start_helper("nerofs-fetcher", false, request_.quiet));
     started_ = std::chrono::steady_clock::now();
     present_at_start_ = present_bytes();
     return fetch::send_open(fetcher_.channel, {request_.source, request_.secrets, known}, given_);
@@ -415,6 +395,24 @@ status remote_image::restart_fetcher() {
     asked_ = false;
     NEROFS_CHECK(start_fetcher(identity_));
     return hand_over_cache(false);
+}
+
+result<bool> remote_image::look_after(fd_ref interrupted) {
+    const auto is_ready = [](fd_ref fd) { return fd && os::wait_readable(fd, os::in_time(0ms)).has_value(); };
+    if (is_ready(fetcher_ended())) {
+        std::chrono::milliseconds pause{0};
+        const std::string how = bury_fetcher(pause);
+        if (!request_.quiet) log::warning("the fetcher " + how + "; starting another");
+        (void)os::wait_readable(interrupted, os::in_time(pause));
+        NEROFS_CHECK(restart_fetcher());
+        return true;
+    }
+    if (is_ready(fetcher_messages())) {
+        (void)on_fetcher_message();
+    } else {
+        keep_to_budget();
+    }
+    return false;
 }
 
 bool remote_image::fetcher_answers() {

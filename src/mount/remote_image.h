@@ -18,9 +18,6 @@
 
 namespace nerofs::mount {
 
-// What a cache in that directory may take where nobody said it: a quarter of its file system, which others use, too.
-std::uint64_t default_cache_budget(const std::string& directory);
-
 // Everything blocks, at most as long as it says; one thread.
 class remote_image {
   public:
@@ -30,6 +27,7 @@ class remote_image {
         ctl::cache_choice cache;
         std::uint64_t fs_offset = 0;
         bool has_extra_devices = false;
+        bool quiet = false;  // nobody wants to see what is logged; errors say enough
         // Told what open() waits for, in words; false: nobody waits for it any more.
         std::function<bool(const std::string&)> waits_for{};
     };
@@ -72,6 +70,10 @@ class remote_image {
     // To be called now and then: false when the fetcher hasn't answered the call before.
     bool fetcher_answers();
     void kill_fetcher() const { fetcher_.process.kill(SIGKILL); }
+    // For whoever has no event loop, to be called now and then: a fetcher that has died is replaced, after a pause that
+    // `interrupted` ends, and servers have to be connected again (true). Otherwise hears what it says, and keeps the
+    // cache to its budget.
+    result<bool> look_after(fd_ref interrupted = {});
 
     // Nothing but what is known of the cache when the fetcher doesn't answer at once.
     fetch::fetch_statistics statistics();

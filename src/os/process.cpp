@@ -124,6 +124,12 @@ result<process> spawn(const spawn_options& options) {
     if (pid < 0) return fail_errno("fork");
     if (pid == 0) {
         // The report pipe is the last of `fds`; it stays close-on-exec, so a successful exec closes it.
+        if (options.quiet) {
+            const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+            ::dup2(null, STDOUT_FILENO);
+            ::dup2(null, STDERR_FILENO);
+            ::close(null);
+        }
         int code = become(options, fds);
         const int report = first_fd + static_cast<int>(fds.size()) - 1;
         if (code == 0) {

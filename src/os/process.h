@@ -30,6 +30,7 @@ struct spawn_options {
     // Lift RLIMIT_MEMLOCK (before the identity is dropped) and make default thread stacks small, so that all of the
     // child can be locked in memory.
     bool lockable_memory = false;
+    bool quiet = false;  // standard output and error are /dev/null
 };
 
 // A child, or somebody else's process that is only watched.

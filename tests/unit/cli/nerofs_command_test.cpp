@@ -110,6 +110,12 @@ TEST(nerofs_command, files_of_images) {
     EXPECT_EQ(parsed<nerofs_cat>({"cat", "i:f"}).what, "i:f");
     EXPECT_TRUE(parsed<nerofs_stat>({"stat", "i:f", "--json"}).json);
     EXPECT_EQ(parsed<nerofs_extract>({"extract", "i:f", "d"}).directory, "d");
+    EXPECT_EQ(parsed<nerofs_ls>({"ls", "i", "-o", "cache.dir=/c"}).options.remote.cache_directory, "/c");
+    EXPECT_EQ(parsed<nerofs_ls>({"ls", "i", "-o", "cache.dir=/c", "-o", "oci.layer=2"}).options.remote.cache_directory,
+              "/c");
+    EXPECT_TRUE(parsed<nerofs_cat>({"cat", "-o", "cache=none", "i:f"}).options.remote.no_cache);
+    EXPECT_EQ(parsed<nerofs_stat>({"stat", "i:f", "-o", "oci.layer=2"}).options.oci.layer, 2u);
+    EXPECT_EQ(parsed<nerofs_extract>({"extract", "i:f", "d", "-o", "oci.layer=2"}).options.oci.layer, 2u);
     EXPECT_EQ(refused({"ls"}), "missing argument: SOURCE; see 'nerofs help ls'");
     EXPECT_EQ(refused({"cat", ""}), "argument SOURCE:PATH: must not be empty; see 'nerofs help cat'");
     EXPECT_EQ(refused({"extract", "i"}), "missing argument: DIR; see 'nerofs help extract'");
