@@ -21,7 +21,7 @@ struct decoding_source_options {
 };
 
 // Offsets and lengths of its reads are of the content. A read takes one contiguous range of the stored blob, from the
-// checkpoint at or before its first unit to the one at or behind the end of its last, and decodes it as it arrives;
+// checkpoint at or before its first unit to where its last one ends at the latest, and decodes it as it arrives;
 // each unit is handed on when all of it is there and its digest is right (of one that is only partly asked for, that
 // part). What is asked for should be whole units: a part costs as much. A unit that is wrong is fetched once more, and
 // decoded by zlib; then it is an error. Nothing is kept between reads: a layer that is one zstd frame is read from its
