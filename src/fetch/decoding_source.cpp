@@ -483,6 +483,12 @@ void decoding_source::cancel(id which) {
     engine_->cancel(which);
 }
 
+std::uint64_t decoded_together(const layer::layer_index& index) {
+    const std::uint64_t units = index.content_bytes / index.unit_bytes + (index.content_bytes % index.unit_bytes != 0);
+    const std::uint64_t checkpoints = std::max<std::uint64_t>(index.checkpoints.size(), 1);
+    return index.unit_bytes * std::max<std::uint64_t>((units + checkpoints / 2) / checkpoints, 1);
+}
+
 result<layer::layer_index> index_of(const codec::zinfo& checkpoints, const codec::sha256_digest& stored_digest,
                                     std::uint64_t stored_bytes, std::uint64_t content_bytes) {
     layer::layer_index index;
