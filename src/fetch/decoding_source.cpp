@@ -25,6 +25,9 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 constexpr std::size_t pieces_ahead = 2;
+// By so much what compressors make is larger than what they can't make smaller, at most and together with a block's
+// header. More takes another request.
+constexpr std::uint64_t overhead = 4096;
 // Of a read that has all it needs, less than that from below is awaited rather than cancelled, which costs a
 // connection.
 constexpr std::uint64_t worth_cancelling = std::uint64_t{256} << 10;
@@ -46,7 +49,8 @@ struct job {
     source::read_request what;
     source::byte_source::completion done;
     std::optional<error> refused;  // it can't be done at all
-    std::uint64_t stored_end = 0;
+    std::uint64_t stored_end = 0;  // nothing behind it is needed
+    std::uint64_t likely_end = 0;  // until what is before it has turned out not to be enough
 
     std::uint64_t next_stored = 0;  // to be asked for
     std::deque<std::shared_ptr<piece>> pieces;
@@ -143,6 +147,8 @@ source::byte_source::id decoding_source::engine::read(source::read_request what,
         const auto last = index_->checkpoint_before(end - 1) + 1;
         j->stored_end =
             last == index_->checkpoints.size() ? index_->stored_bytes : index_->checkpoints[last].stored_offset;
+        const layer::checkpoint& before = index_->checkpoints[last - 1];
+        j->likely_end = std::min(j->stored_end, before.stored_offset + (end - before.content_offset) + overhead);
         j->unit = offset / index_->unit_bytes;
         j->next_stored = first_stored(j->unit);
     }
@@ -197,8 +203,8 @@ void decoding_source::engine::ask() {
         for (const auto priority : {http::priority::demand, http::priority::ahead, http::priority::background}) {
             for (auto& [number, j] : jobs_) {
                 if (j->what.priority != priority || j->over || j->cancelled || j->refused) continue;
-                while (room && j->pieces.size() < pieces_ahead && j->next_stored < j->stored_end) {
-                    const std::uint64_t length = std::min(j->stored_end - j->next_stored, options_.piece_bytes);
+                while (room && j->pieces.size() < pieces_ahead && j->next_stored < j->likely_end) {
+                    const std::uint64_t length = std::min(j->likely_end - j->next_stored, options_.piece_bytes);
                     room = in_flight_ == 0 || in_flight_ + length <= options_.most_stored_bytes;
                     if (!room) break;
                     const auto p = std::make_shared<piece>();
@@ -340,7 +346,8 @@ status decoding_source::engine::wanted(const job& j) {
 bool decoding_source::engine::was_last_piece(job& j) {
     const std::lock_guard lock(mutex_);
     forget_front(j);
-    return j.pieces.empty() && j.next_stored == j.stored_end;
+    if (!j.pieces.empty() || j.next_stored != j.likely_end) return false;
+    return std::exchange(j.likely_end, j.stored_end) == j.stored_end;
 }
 
 tl::unexpected<error> decoding_source::engine::damage(job& j, error why) const {
@@ -474,6 +481,12 @@ source::byte_source::id decoding_source::read(source::read_request what, complet
 
 void decoding_source::cancel(id which) {
     engine_->cancel(which);
+}
+
+std::uint64_t decoded_together(const layer::layer_index& index) {
+    const std::uint64_t units = index.content_bytes / index.unit_bytes + (index.content_bytes % index.unit_bytes != 0);
+    const std::uint64_t checkpoints = std::max<std::uint64_t>(index.checkpoints.size(), 1);
+    return index.unit_bytes * std::max<std::uint64_t>((units + checkpoints / 2) / checkpoints, 1);
 }
 
 result<layer::layer_index> index_of(const codec::zinfo& checkpoints, const codec::sha256_digest& stored_digest,

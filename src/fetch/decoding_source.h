@@ -21,11 +21,11 @@ struct decoding_source_options {
 };
 
 // Offsets and lengths of its reads are of the content. A read takes one contiguous range of the stored blob, from the
-// checkpoint at or before its first unit to the one at or behind the end of its last, and decodes it as it arrives;
+// checkpoint at or before its first unit to where its last one ends at the latest, and decodes it as it arrives;
 // each unit is handed on when all of it is there and its digest is right (of one that is only partly asked for, that
-// part). What is asked for should be whole units: a part costs as much. A unit that is wrong is fetched once more, and
-// decoded by zlib; then it is an error. Nothing is kept between reads: a layer that is one zstd frame is read from its
-// start each time.
+// part). What is asked for should be whole units, as decoded_together() says. A unit that is wrong is fetched once
+// more, and decoded by zlib; then it is an error. Nothing is kept between reads: a layer that is one zstd frame is read
+// from its start each time.
 //
 // Memory: most_stored_bytes, and for each read a unit, a decoder (128 KiB; up to 128 MiB for zstd, as the stream says)
 // and a window. Threads: all functions may be called from any thread but its own; sinks and `done` are called on its
@@ -51,6 +51,9 @@ class decoding_source final : public source::byte_source {
     class engine;
     std::shared_ptr<engine> engine_;
 };
+
+// Aligned ranges of so many bytes cost as much as a part of them: a unit, or as many as there are between checkpoints.
+std::uint64_t decoded_together(const layer::layer_index& index);
 
 // What a decoding_source has to know of a layer whose checkpoints come as a zinfo file, from a peer: without digests of
 // units, nothing that is decoded is checked. Takes some 0.1 ms a checkpoint. Errors: corrupt (checkpoints beyond the

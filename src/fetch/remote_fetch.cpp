@@ -58,9 +58,9 @@ result<std::unique_ptr<source::byte_source>> bytes_of_part(const remote_part& pa
         return fail(std::move(known).error().in(part.digest.empty() ? "zinfo" : "index of layer " + part.layer));
     known->tarindex = {};
     known->unresolved = {};
-    // What is decoded together is fetched together.
-    limits.min_block_bytes = std::max<std::uint64_t>(limits.min_block_bytes, known->unit_bytes);
-    limits.max_block_bytes = std::max<std::uint64_t>(limits.max_block_bytes, known->unit_bytes);
+    limits.unit_bytes = std::max(decoded_together(*known), cache::chunk_bytes);
+    // The link is measured by units, and so seems slower than it is.
+    limits.max_block_bytes = std::max<std::uint64_t>(limits.max_block_bytes, known->unit_bytes * 2);
     return std::make_unique<decoding_source>(std::make_shared<layer::layer_index>(std::move(*known)), *stored);
 }
 

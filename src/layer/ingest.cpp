@@ -26,12 +26,18 @@ namespace {
 
 using bytes_view = std::span<const std::byte>;
 
-constexpr std::uint64_t checkpoint_spacing = std::uint64_t{1} << 20;
+// Of those that may become checkpoints: each costs a copy of its window.
+constexpr std::uint64_t candidate_spacing = std::uint64_t{32} << 10;
 constexpr std::uint64_t content_per_window_byte = 128;
 constexpr std::size_t magic_bytes = 4;
 constexpr std::size_t piece_bytes = std::size_t{256} << 10;
 // As much as 32 KiB of content take, in any sensible stream.
 constexpr std::size_t stored_behind_checkpoint = std::size_t{40} << 10;
+
+// The unit whose decoding begins at a checkpoint there, unless there is a later one.
+constexpr std::uint64_t unit_served(std::uint64_t content_offset) {
+    return (content_offset + default_unit_bytes - 1) / default_unit_bytes;
+}
 
 // The digests of the content, whole and by units.
 class content_digests {
@@ -146,7 +152,9 @@ void layer_ingest::state::begin(compression how) {
     index.how = how;
     if (how == compression::gzip) {
         decoder = codec::gzip_indexer(
-            {.max_decoded_bytes = options.most_content_bytes, .span_bytes = checkpoint_spacing},
+            {.max_decoded_bytes = options.most_content_bytes,
+             .span_bytes = candidate_spacing,
+             .max_checkpoints = UINT64_MAX},
             {.decoded = [this](bytes_view content) { return take_content(content); },
              .checkpoint = [this](const codec::gzip_checkpoint& at) { return take_checkpoint(at); }});
     } else if (how == compression::zstd) {
@@ -154,16 +162,18 @@ void layer_ingest::state::begin(compression how) {
             {.max_decoded_bytes = options.most_content_bytes, .max_frames = UINT64_MAX},
             {.decoded = [this](bytes_view content) { return take_content(content); },
              .frame = [this](const codec::zstd_frame& frame) -> status {
-                 if (index.checkpoints.empty() ||
-                     frame.decoded_offset - index.checkpoints.back().content_offset >= checkpoint_spacing)
-                     index.checkpoints.push_back(
-                         {.stored_offset = frame.compressed_offset, .content_offset = frame.decoded_offset});
+                 auto& known = index.checkpoints;
+                 if (!known.empty() && unit_served(known.back().content_offset) == unit_served(frame.decoded_offset))
+                     known.pop_back();
+                 known.push_back({.stored_offset = frame.compressed_offset, .content_offset = frame.decoded_offset});
                  return {};
              }});
     }
 }
 
 status layer_ingest::state::take_checkpoint(const codec::gzip_checkpoint& at) {
+    if (!fresh.empty() && unit_served(fresh.back().at.content_offset) == unit_served(at.decoded_offset))
+        fresh.pop_back();
     fresh.push_back(
         {.at = {.stored_offset = at.compressed_offset, .content_offset = at.decoded_offset, .bits = at.bits},
          .window = {at.window.begin(), at.window.end()},
@@ -181,8 +191,12 @@ void layer_ingest::state::feed_checkpoints(std::uint64_t offset, bytes_view stor
         c.stored.insert(c.stored.end(), some.begin(), some.end());
     }
     byte_before = stored.back();
-    while (!fresh.empty() && index.content_bytes - fresh.front().at.content_offset >= codec::gzip_window_bytes)
-        keep_checkpoint();
+    // One that is the last before its unit, and is followed by all that may refer to its window.
+    const auto ready = [this](const checkpoint& c) {
+        return index.content_bytes > unit_served(c.content_offset) * default_unit_bytes &&
+               index.content_bytes - c.content_offset >= codec::gzip_window_bytes;
+    };
+    while (!fresh.empty() && ready(fresh.front().at)) keep_checkpoint();
 }
 
 // The oldest of the fresh ones.

@@ -59,6 +59,7 @@ struct settings {
     std::vector<pair> blobs;   // repository, file
     std::vector<pair> images;  // repository:tag, file
     std::string layer_type = "application/vnd.erofs";
+    std::string diff_ids;  // of the images' configurations, as JSON without brackets
     std::vector<fault> faults;
     bool control = false;
     std::string log;
@@ -92,6 +93,8 @@ settings parse(const std::vector<std::string>& arguments) {
             s.images.push_back(split(value(), '=', name));
         } else if (name == "--layer-type") {
             s.layer_type = value();
+        } else if (name == "--diff-id") {
+            s.diff_ids += (s.diff_ids.empty() ? "\"" : ",\"") + value() + "\"";
         } else if (name == "--delay") {
             s.shape.delay = milliseconds(value(), name);
         } else if (name == "--accept-delay") {
@@ -150,7 +153,7 @@ std::string type_of(const std::string& file, const std::string& otherwise) {
 }
 
 // A manifest, as the tools that push images write it.
-void add_image(origin& o, const pair& image, const std::string& layer_type) {
+void add_image(origin& o, const pair& image, const settings& s) {
     const std::size_t colon = image.first.rfind(':');
     if (colon == std::string::npos) die("--image: REPOSITORY:TAG=FILE,... expected");
     const std::string repository = image.first.substr(0, colon);
@@ -160,11 +163,12 @@ void add_image(origin& o, const pair& image, const std::string& layer_type) {
         const content layer = content::of_file(file);
         const std::uint64_t size = layer.size();
         const std::string digest = o.add_blob(repository, layer);
-        layers += std::string(layers.empty() ? "" : ",") + R"({"mediaType":")" + type_of(file, layer_type) +
+        layers += std::string(layers.empty() ? "" : ",") + R"({"mediaType":")" + type_of(file, s.layer_type) +
                   R"(","digest":")" + digest + R"(","size":)" + std::to_string(size) + "}";
         digests += (digests.empty() ? "" : " ") + digest;
     }
-    const std::string config = R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}})";
+    const std::string config =
+        R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[)" + s.diff_ids + "]}}";
     const std::string config_digest = o.add_blob(repository, config);
     const std::string manifest =
         R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":)"
@@ -248,7 +252,7 @@ int run(const settings& s) {
     for (const pair& f : s.files) o.add_file(f.first, content::of_file(f.second));
     for (const pair& b : s.blobs)
         std::cout << "blob " << b.first << " " << o.add_blob(b.first, content::of_file(b.second)) << "\n";
-    for (const pair& i : s.images) add_image(o, i, s.layer_type);
+    for (const pair& i : s.images) add_image(o, i, s);
     for (const fault& f : s.faults) o.add_fault(f);
     if (log_file.is_open())
         o.on_request([&](const request_record& r) {

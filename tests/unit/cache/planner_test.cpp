@@ -329,6 +329,47 @@ TEST_F(steps, an_announced_run_in_the_middle_of_an_empty_blob_takes_its_own_chun
     for (std::uint64_t c = 0; c < 3000; ++c) EXPECT_EQ(chunks.state[c], c >= 1000 && c < 1020 ? 'c' : '.') << c;
 }
 
+// Where a part of a unit costs as much as all of it, no two requests have parts of the same one, whatever asks.
+TEST(planner, requests_are_whole_units) {
+    steps::table chunks;
+    link_model link;
+    planner_limits limits;
+    constexpr std::uint64_t unit = 16;
+    limits.unit_bytes = unit * chunk_bytes;
+    planner plan(2995 * chunk_bytes - 5, chunks, link, limits);
+    plan_time now{1000s};
+    std::mt19937 random(3);
+    std::vector<char> asked(3000 / unit + 1);
+    const auto answer_all = [&] {
+        for (const planned_request& r : plan.next(now)) {
+            EXPECT_EQ(r.chunks.first % unit, 0u);
+            EXPECT_TRUE(r.chunks.end % unit == 0 || r.chunks.end == 2995) << r.chunks.end;
+            for (std::uint64_t u = r.chunks.first / unit; u * unit < r.chunks.end; ++u) EXPECT_EQ(asked[u]++, 0) << u;
+            chunks.fill(r.chunks);
+            now += 3ms;
+            plan.arrived(r.id, r.chunks.count() * chunk_bytes, now);
+            plan.finished(r.id, now);
+        }
+    };
+    for (int i = 0; i < 60; ++i) {  // far more than the account would pay for
+        plan.miss(random() % 2990 * chunk_bytes, 5000, priority::demand, now);
+        answer_all();
+    }
+    for (std::uint64_t chunk = 1003; chunk < 1500; ++chunk) {  // a stream
+        plan.miss(chunk * chunk_bytes, chunk_bytes, priority::demand, now);
+        answer_all();
+    }
+    plan.miss(2001 * chunk_bytes, 300 * chunk_bytes, priority::readahead, now);
+    answer_all();
+    now += 1h;
+    plan.miss(0, 3000 * chunk_bytes, priority::background, now);
+    while (std::count(chunks.state.begin(), chunks.state.begin() + 2995, '.') != 0 && now < plan_time{9000s}) {
+        now += 1s;
+        answer_all();
+    }
+    EXPECT_EQ(std::count(asked.begin(), asked.begin() + 2995 / unit + 1, 1), 2995 / unit + 1);
+}
+
 TEST_F(steps, what_is_on_its_way_is_not_asked_for_again) {
     demand(100);
     const auto first = next();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "codec/gzip_index.h"
 #include "codec/hex.h"
 #include "codec/stream_decoder.h"
 #include "erofs/reader.h"
@@ -125,6 +126,25 @@ TEST(ingest, of_gzip_by_pigz) {
     }
 }
 
+// Of the blocks that a pass of its own finds, the last one that doesn't begin behind a unit, or one close before it.
+TEST(ingest, a_checkpoint_of_gzip_lies_shortly_before_each_unit) {
+    const bytes stored = filtered("gzip -n -6", sample_tar());
+    std::vector<std::uint64_t> blocks;
+    codec::gzip_indexer every({.max_decoded_bytes = sample_tar().size(), .span_bytes = 0},
+                              {.decoded = {}, .checkpoint = [&](const codec::gzip_checkpoint& at) -> status {
+                                   blocks.push_back(at.decoded_offset);
+                                   return {};
+                               }});
+    ASSERT_TRUE(every.push(stored));
+    const layer_index index = ingest(stored).index.value();
+    for (std::uint64_t unit = 0; unit < index.content_bytes; unit += index.unit_bytes) {
+        const std::uint64_t last = *(std::upper_bound(blocks.begin(), blocks.end(), unit) - 1);
+        const std::uint64_t begin = index.checkpoints[index.checkpoint_before(unit)].content_offset;
+        EXPECT_TRUE(std::binary_search(blocks.begin(), blocks.end(), begin)) << begin;
+        EXPECT_LE(last - begin, 32U << 10) << unit;
+    }
+}
+
 TEST(ingest, of_zstd_in_one_frame_and_in_many) {
     const bytes one = filtered("zstd -q", sample_tar());
     const auto whole = ingest(one);
@@ -135,7 +155,10 @@ TEST(ingest, of_zstd_in_one_frame_and_in_many) {
     const auto parts = ingest(many);
     expect_right(many, compression::zstd, parts);
     ASSERT_TRUE(parts.index);
-    EXPECT_EQ(parts.index->checkpoints.size(), (sample_tar().size() + 1'199'999) / 1'200'000);
+    const layer_index& index = *parts.index;
+    for (std::uint64_t at = 0; at < index.content_bytes; at += index.unit_bytes)
+        EXPECT_EQ(index.checkpoints[index.checkpoint_before(at)].content_offset, at / 300'000 * 300'000);
+    EXPECT_LE(index.checkpoints.size(), index.unit_count() + 1);
 }
 
 // ---- the tree
