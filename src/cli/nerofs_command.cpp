@@ -54,100 +54,95 @@ constexpr std::array cache_table = {
 };
 
 const std::array<command_info, 16>& commands() {
-    static const std::array<command_info, 16> table =
-    { {{"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
-        "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
-        "oci.*\n"
-        "options), or an http or https URL. What isn't on this machine is fetched as it is read, and cached. Objects\n"
-        "(s3://BUCKET/KEY or s3.* options) are understood, but this version can't mount them.\n"
-        "Without a TYPE an image is mounted by the best way that the kernel has.\n",
-        "  nerofs mount image.erofs /mnt\n"
-        "  nerofs mount docker://registry.example/team/tools:1.2 /mnt\n"
-        "  nerofs mount -o cache.size=20G https://images.example/tools.erofs /mnt\n"
-        "  nerofs mount -t erofs.nbd -o nosuid,nodev image.erofs /mnt\n"
-        "  nerofs mount -t erofs.nbd -o nbd.connections=2,nbd.timeout=10 image.erofs /mnt\n"},
-       {"umount", "[-l] DIR|DEVICE", "unmount, and end the device that was behind the mount", umount_table,
-        "A device that another mount or mount namespace still uses goes on.\n",
-        "  nerofs umount /mnt\n"
-        "  nerofs umount --lazy /dev/nbd0\n"},
-       {"list", "[--json]", "list the mounts of nerofs", json_table, "",
-        "  nerofs list\n"
-        "  nerofs list --json\n"},
-       {"status", "[MOUNT|DEVICE] [--json]", "show how a mount is served and how it is doing", json_table,
-        "Without an argument it shows all of them.\n",
-        "  nerofs status /mnt\n"
-        "  nerofs status --json\n"},
-       {"reattach", "DEVICE | --all", "serve a device again whose processes died", reattach_table,
-        "A device that is being served is left as it is, and said to be so.\n",
-        "  nerofs reattach /dev/nbd0\n"
-        "  nerofs reattach --all\n"},
-       {"disconnect", "DEVICE", "end a device, even one that is stuck", help_only,
-        "The device is never opened, so this works when opening it would hang. Readers get an I/O error.\n",
-        "  nerofs disconnect /dev/nbd0\n"},
-       {"serve", "SOURCE [--socket PATH] [--listen HOST:PORT] [--name EXPORT] [--connections N] [-o LIST]",
-        "serve an image to any NBD client", serve_table,
-        "At least one of --socket and --listen is needed. The export is read-only. NBD has no passwords: who can\n"
-        "connect can read.\n",
-        "  nerofs serve image.erofs --socket /run/image.sock\n"
-        "  nerofs serve image.erofs --listen 127.0.0.1:10809 --name image\n"
-        "  nerofs serve image.erofs --listen '[::1]:10809' --connections 8\n"},
-       {"fetch", "MOUNT|DEVICE|SOURCE [-o LIST]", "fetch all of an image into the cache", fetch_table,
-        "Of a mount, its own fetcher does it, and goes on with it when this command is interrupted.\n",
-        "  nerofs fetch /mnt\n"
-        "  nerofs fetch docker://registry.example/team/tools:1.2\n"},
-       {"cache", "ls|rm NAME...|gc [--json] [-o LIST]", "show and empty the cache of fetched images", cache_table,
-        "rm removes blobs by the names that ls shows, or by digest; one that is in use is not removed. gc removes "
-        "what\n"
-        "crashes have left, and keeps the cache to its size.\n",
-        "  nerofs cache ls\n"
-        "  nerofs cache rm sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1\n"
-        "  nerofs cache gc\n"},
-       {"ls", "SOURCE[:PATH] [-l] [--json] [-o LIST]", "list a directory of an image that isn't mounted", ls_table,
-        "SOURCE is a file or block device here: an EROFS image, or a tar archive, which may be compressed by gzip or\n"
-        "zstd; or an image in a registry or behind a URL, of which only what is needed is fetched. Of these PATH "
-        "begins\n"
-        "with a '/', behind the last ':/': docker://HOST:5000/NAME:TAG:/etc. Without a PATH it is the root; symlinks\n"
-        "are followed within the image. Needs no privileges; what is fetched for others than root is kept in\n"
-        "~/.cache/nerofs.\n",
-        "  nerofs ls image.erofs\n"
-        "  nerofs ls -l image.erofs:/usr/bin\n"
-        "  nerofs ls --json layer.tar.gz:etc\n"
-        "  nerofs ls docker://registry.example/team/tools:1.2:/usr/bin\n"},
-       {"cat", "SOURCE:PATH [-o LIST]", "print a file of an image that isn't mounted", content_table, "",
-        "  nerofs cat image.erofs:/etc/os-release\n"
-        "  nerofs cat layer.tar.zst:etc/passwd\n"
-        "  nerofs cat https://images.example/tools.erofs:/etc/os-release\n"},
-       {"stat", "SOURCE[:PATH] [--json] [-o LIST]", "show all that is known of a file of an image", stat_table,
-        "A symlink at the end of PATH isn't followed.\n",
-        "  nerofs stat image.erofs:/usr/bin/ping\n"
-        "  nerofs stat --json image.erofs\n"},
-       {"extract", "SOURCE[:PATH] DIR [-o LIST]", "write a directory or file of an image into DIR", content_table,
-        "DIR is made when it isn't there. Nothing that exists is overwritten, and nothing is written outside of DIR.\n"
-        "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
-        "  nerofs extract image.erofs:/etc /tmp/etc\n"
-        "  nerofs extract layer.tar.gz /tmp/layer\n"
-        "  nerofs extract -o oci.platform=linux/arm64 docker://registry.example/team/tools:1.2 /tmp/tools\n"},
-       {
-           "index",
-           "FILE|- [-o OUT] [--zinfo FILE]",
-           "make the EROFS index of a tar archive",
-           index_table,
-           {"index", "FILE|- [-o OUT] [--zinfo FILE] | push IMAGE [-o LIST]",
-            "make the EROFS index of a tar archive, or push those of an image's layers", index_table,
-            "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
-            "blocks,\n"
-            "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n"
-            "push puts what is known of an image's layers beside it in its registry: other machines find it there, "
-            "and\n"
-            "needn't read whole layers first. LIST is as for 'nerofs help mount'. A file named push is ./push.\n",
-            "  nerofs index layer.tar -o layer.erofs\n"
-            "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"
-            "  nerofs index push docker://registry.example/team/tools:1.2\n"},
-           {"help", "[COMMAND]", "show help", help_only, "",
-            "  nerofs help\n"
-            "  nerofs help mount\n"},
-           {"version", "", "show the version", help_only, "", "  nerofs version\n"},
-       }};
+    static const std::array<command_info, 16> table = {{
+        {"mount", "[-t TYPE] [-o LIST] SOURCE DIR", "mount an image on a directory", nerofs_mount_flags(),
+         "SOURCE is an EROFS image: a file or a block device, an image in a registry (docker://NAME, or NAME with "
+         "oci.*\n"
+         "options), or an http or https URL. What isn't on this machine is fetched as it is read, and cached. Objects\n"
+         "(s3://BUCKET/KEY or s3.* options) are understood, but this version can't mount them.\n"
+         "Without a TYPE an image is mounted by the best way that the kernel has.\n",
+         "  nerofs mount image.erofs /mnt\n"
+         "  nerofs mount docker://registry.example/team/tools:1.2 /mnt\n"
+         "  nerofs mount -o cache.size=20G https://images.example/tools.erofs /mnt\n"
+         "  nerofs mount -t erofs.nbd -o nosuid,nodev image.erofs /mnt\n"
+         "  nerofs mount -t erofs.nbd -o nbd.connections=2,nbd.timeout=10 image.erofs /mnt\n"},
+        {"umount", "[-l] DIR|DEVICE", "unmount, and end the device that was behind the mount", umount_table,
+         "A device that another mount or mount namespace still uses goes on.\n",
+         "  nerofs umount /mnt\n"
+         "  nerofs umount --lazy /dev/nbd0\n"},
+        {"list", "[--json]", "list the mounts of nerofs", json_table, "",
+         "  nerofs list\n"
+         "  nerofs list --json\n"},
+        {"status", "[MOUNT|DEVICE] [--json]", "show how a mount is served and how it is doing", json_table,
+         "Without an argument it shows all of them.\n",
+         "  nerofs status /mnt\n"
+         "  nerofs status --json\n"},
+        {"reattach", "DEVICE | --all", "serve a device again whose processes died", reattach_table,
+         "A device that is being served is left as it is, and said to be so.\n",
+         "  nerofs reattach /dev/nbd0\n"
+         "  nerofs reattach --all\n"},
+        {"disconnect", "DEVICE", "end a device, even one that is stuck", help_only,
+         "The device is never opened, so this works when opening it would hang. Readers get an I/O error.\n",
+         "  nerofs disconnect /dev/nbd0\n"},
+        {"serve", "SOURCE [--socket PATH] [--listen HOST:PORT] [--name EXPORT] [--connections N] [-o LIST]",
+         "serve an image to any NBD client", serve_table,
+         "At least one of --socket and --listen is needed. The export is read-only. NBD has no passwords: who can\n"
+         "connect can read.\n",
+         "  nerofs serve image.erofs --socket /run/image.sock\n"
+         "  nerofs serve image.erofs --listen 127.0.0.1:10809 --name image\n"
+         "  nerofs serve image.erofs --listen '[::1]:10809' --connections 8\n"},
+        {"fetch", "MOUNT|DEVICE|SOURCE [-o LIST]", "fetch all of an image into the cache", fetch_table,
+         "Of a mount, its own fetcher does it, and goes on with it when this command is interrupted.\n",
+         "  nerofs fetch /mnt\n"
+         "  nerofs fetch docker://registry.example/team/tools:1.2\n"},
+        {"cache", "ls|rm NAME...|gc [--json] [-o LIST]", "show and empty the cache of fetched images", cache_table,
+         "rm removes blobs by the names that ls shows, or by digest; one that is in use is not removed. gc removes "
+         "what\n"
+         "crashes have left, and keeps the cache to its size.\n",
+         "  nerofs cache ls\n"
+         "  nerofs cache rm sha256:4bc453b53cb3d914b45f4b250294236adba2c0e09ff6f03793949e7e39fd4cc1\n"
+         "  nerofs cache gc\n"},
+        {"ls", "SOURCE[:PATH] [-l] [--json] [-o LIST]", "list a directory of an image that isn't mounted", ls_table,
+         "SOURCE is a file or block device here: an EROFS image, or a tar archive, which may be compressed by gzip or\n"
+         "zstd; or an image in a registry or behind a URL, of which only what is needed is fetched. Of these PATH "
+         "begins\n"
+         "with a '/', behind the last ':/': docker://HOST:5000/NAME:TAG:/etc. Without a PATH it is the root; symlinks\n"
+         "are followed within the image. Needs no privileges; what is fetched for others than root is kept in\n"
+         "~/.cache/nerofs.\n",
+         "  nerofs ls image.erofs\n"
+         "  nerofs ls -l image.erofs:/usr/bin\n"
+         "  nerofs ls --json layer.tar.gz:etc\n"
+         "  nerofs ls docker://registry.example/team/tools:1.2:/usr/bin\n"},
+        {"cat", "SOURCE:PATH [-o LIST]", "print a file of an image that isn't mounted", content_table, "",
+         "  nerofs cat image.erofs:/etc/os-release\n"
+         "  nerofs cat layer.tar.zst:etc/passwd\n"
+         "  nerofs cat https://images.example/tools.erofs:/etc/os-release\n"},
+        {"stat", "SOURCE[:PATH] [--json] [-o LIST]", "show all that is known of a file of an image", stat_table,
+         "A symlink at the end of PATH isn't followed.\n",
+         "  nerofs stat image.erofs:/usr/bin/ping\n"
+         "  nerofs stat --json image.erofs\n"},
+        {"extract", "SOURCE[:PATH] DIR [-o LIST]", "write a directory or file of an image into DIR", content_table,
+         "DIR is made when it isn't there. Nothing that exists is overwritten, and nothing is written outside of DIR.\n"
+         "Owners, devices, set-id bits and extended attributes take root, and are left out otherwise.\n",
+         "  nerofs extract image.erofs:/etc /tmp/etc\n"
+         "  nerofs extract layer.tar.gz /tmp/layer\n"
+         "  nerofs extract -o oci.platform=linux/arm64 docker://registry.example/team/tools:1.2 /tmp/tools\n"},
+        {"index", "FILE|- [-o OUT] [--zinfo FILE] | push IMAGE [-o LIST]",
+         "make the EROFS index of a tar archive, or push those of an image's layers", index_table,
+         "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
+         "blocks,\n"
+         "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n"
+         "push puts what is known of an image's layers beside it in its registry: other machines find it there, "
+         "and\n"
+         "needn't read whole layers first. LIST is as for 'nerofs help mount'. A file named push is ./push.\n",
+         "  nerofs index layer.tar -o layer.erofs\n"
+         "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"
+         "  nerofs index push docker://registry.example/team/tools:1.2\n"},
+        {"help", "[COMMAND]", "show help", help_only, "",
+         "  nerofs help\n"
+         "  nerofs help mount\n"},
+        {"version", "", "show the version", help_only, "", "  nerofs version\n"},
+    }};
     return table;
 }
 
