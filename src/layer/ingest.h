@@ -30,9 +30,10 @@ struct ingest_options {
     std::function<status(std::span<const std::byte>)> content{};
 };
 
-// One streaming pass over a layer's blob. gzip streams get a checkpoint shortly before each unit of content, fewer where
-// windows don't compress, so that these stay below 0.8 % of the content; zstd streams one at the last frame that doesn't
-// begin behind the unit does (one that is a single frame has only the first, and is decoded from its start each time).
+// One streaming pass over a layer's blob. gzip streams get a checkpoint shortly before each unit of content, fewer
+// where windows don't compress, so that these stay below 0.8 % of the content; zstd streams one at the last frame that
+// doesn't begin behind the unit does (one that is a single frame has only the first, and is decoded from its start each
+// time).
 //
 // Memory: the tree (tree.h), windows and digests, some MiB of buffers. One thread at a time; blocks only for its own
 // hashing threads. Errors, "layer sha256:<12 digits>..: what", end it: corrupt (damaged, cut off, another digest than
