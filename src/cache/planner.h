@@ -3,8 +3,8 @@
 // The bytes that nobody asked for are paid from an account, so that their sum is bounded whatever the access pattern:
 //     fetched <= (1 + generosity_around + generosity_ahead) * asked + 2 * opening_allowance
 //             + 4 * the longest sequential read under way
-// in chunks. Asking for more opens the account further; reading what was fetched ahead pays it back. docs/cache.md has
-// the figures.
+// in chunks, where a unit is a chunk. Asking for more opens the account further; reading what was fetched ahead pays it
+// back. docs/cache.md has the figures.
 #pragma once
 
 #include <chrono>
