@@ -192,7 +192,17 @@ class opening {
         options.how = from.how;
         options.stored_digest = digest_bytes(from.blob.digest);
         options.hash_threads = 1;
-        options.content = appender(files_.layers[number].content, no_room);
+        options.content = [this, append = appender(files_.layers[number].content, no_room)](
+                              std::span<const std::byte> bytes) mutable -> status {
+            const std::uint64_t most = files_.most_content_bytes;
+            if ((content_ += bytes.size()) > most && most != 0)
+                return fail(make_error(error_kind::permanent,
+                                       fmt::format("the layers decode to more than the {} MB that the cache may take",
+                                                   most / 1'000'000),
+                                       EFBIG)
+                                .with_hint("-o cache.size= lets it take more"));
+            return append(bytes);
+        };
         layer::layer_ingest ingest(std::move(options));
         source::in_order_options order;
         order.silence = timeout_;
@@ -295,6 +305,7 @@ class opening {
     std::size_t running_ = 0;  // threads
     std::optional<error> failure_;
     std::atomic<std::uint64_t> received_{0};
+    std::atomic<std::uint64_t> content_{0};
 };
 
 }  // namespace

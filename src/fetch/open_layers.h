@@ -34,6 +34,7 @@ class layer_work {
     struct files {
         std::vector<layer_files> layers;
         unique_fd metadata;
+        std::uint64_t most_content_bytes = 0;  // that layers may decode to together; 0: no limit
     };
     virtual result<files> files_for(const std::vector<stored_layer>& layers) = 0;
     virtual status indexed(const indexed_layer& which) = 0;

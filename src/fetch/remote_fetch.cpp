@@ -78,7 +78,7 @@ class keeper_work final : public layer_work {
             given.layers.push_back(std::move(one));
         }
         NEROFS_TRY(os::packet packet, keeper_.receive(os::in_time(cache_time)));
-        NEROFS_TRY(given.metadata, decode_metadata_file(packet));
+        NEROFS_TRY(given.metadata, decode_metadata_file(packet, given.most_content_bytes));
         return given;
     }
     status indexed(const indexed_layer& which) override {

@@ -165,7 +165,7 @@ status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& la
             fetch::send_layer_files(fetcher_.channel, static_cast<std::uint32_t>(layers_.size() - 1), state.files));
     }
     NEROFS_TRY(metadata_file_, new_file());
-    return fetch::send_metadata_file(fetcher_.channel, metadata_file_);
+    return fetch::send_metadata_file(fetcher_.channel, metadata_file_, store_options_for(request_.cache).budget_bytes);
 }
 
 // A fetcher that dies after this begins with what it hadn't done.

@@ -120,12 +120,15 @@ result<layer_files> decode_layer_files(os::packet& packet, std::uint32_t number)
     return files;
 }
 
-status send_metadata_file(const os::channel& to, fd_ref file) {
-    return to.send(wire_writer().put(message::metadata_file).bytes(), std::span(&file, 1));
+status send_metadata_file(const os::channel& to, fd_ref file, std::uint64_t most_content_bytes) {
+    return to.send(wire_writer().put(message::metadata_file).put(most_content_bytes).bytes(), std::span(&file, 1));
 }
 
-result<unique_fd> decode_metadata_file(os::packet& packet) {
-    if (type_of(packet) != message::metadata_file || packet.fds.size() != 1) return malformed();
+result<unique_fd> decode_metadata_file(os::packet& packet, std::uint64_t& most_content_bytes) {
+    wire_reader body(packet.bytes);
+    const auto type = body.get<message>();
+    most_content_bytes = body.get<std::uint64_t>();
+    if (type != message::metadata_file || !body.done() || packet.fds.size() != 1) return malformed();
     return std::move(packet.fds.front());
 }
 

@@ -22,7 +22,7 @@ enum class message : std::uint8_t {
     open,           // open_request
     cache,          // cache_request and descriptors
     layer_files,    // {number} and descriptors
-    metadata_file,  // an empty file for the part of kind metadata
+    metadata_file,  // {most_content_bytes} and an empty file for the part of kind metadata
     server,         // a channel to a server (serve/misses.h)
     statistics,
     fill,  // fetch all of it, in the background
@@ -100,7 +100,7 @@ status send_check(const os::channel& to, const check_request& request, fd_ref im
 status send_open(const os::channel& to, const open_request& request, const given_files& files = {});
 status send_cache(const os::channel& to, const cache_request& request, const cache_descriptors& fds);
 status send_layer_files(const os::channel& to, std::uint32_t number, const layer_files& files);
-status send_metadata_file(const os::channel& to, fd_ref file);
+status send_metadata_file(const os::channel& to, fd_ref file, std::uint64_t most_content_bytes);
 status send_server(const os::channel& to, fd_ref channel);
 status send_simple(const os::channel& to, message type);
 status send_info(const os::channel& to, const image_info& info);
@@ -120,7 +120,7 @@ result<open_request> decode_open(os::packet& packet, given_files& files);
 result<cache_request> decode_cache(os::packet& packet, cache_descriptors& fds);
 // Take the descriptors out of the packet.
 result<layer_files> decode_layer_files(os::packet& packet, std::uint32_t number);
-result<unique_fd> decode_metadata_file(os::packet& packet);
+result<unique_fd> decode_metadata_file(os::packet& packet, std::uint64_t& most_content_bytes);
 result<fetch_statistics> decode_statistics(const os::packet& packet);
 result<std::vector<stored_layer>> decode_layers(const os::packet& packet);
 result<indexed_layer> decode_indexed(const os::packet& packet);
