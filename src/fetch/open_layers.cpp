@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -47,15 +49,43 @@ std::optional<codec::sha256_digest> digest_bytes(std::string_view text) {
     return digest;
 }
 
-// Appends to a file in the cache; a full disk is waited for, for a while.
+// Appends to a file in the cache, leaving holes where there are only zeros; a full disk is waited for, for a while.
 class appender {
   public:
     appender(fd_ref file, std::function<status()> no_room) : file_(file), no_room_(std::move(no_room)) {}
 
     status operator()(std::span<const std::byte> bytes) {
-        unsigned pauses = 0;
         while (!bytes.empty()) {
-            const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at_));
+            // Up to the next multiple of a block, so that holes are whole ones.
+            const auto n =
+                static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), hole_bytes - at_ % hole_bytes));
+            const auto piece = bytes.first(n);
+            if (!is_zero(piece)) NEROFS_CHECK(write(piece));
+            at_ += n;
+            bytes = bytes.subspan(n);
+        }
+        return {};
+    }
+
+    // The file has its size, whatever it ends with.
+    status finish() {
+        if (at_ == end_) return {};
+        --at_;
+        return write(std::array{std::byte{0}});
+    }
+
+  private:
+    static constexpr std::uint64_t hole_bytes = 16384;
+
+    static bool is_zero(std::span<const std::byte> bytes) {
+        return bytes.front() == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+    }
+
+    // Where it stands.
+    status write(std::span<const std::byte> bytes) {
+        unsigned pauses = 0;
+        for (std::uint64_t at = at_; !bytes.empty();) {
+            const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
             if (n < 0 && errno == EINTR) continue;
             if (n <= 0) {
                 if ((errno != ENOSPC && errno != EDQUOT) || pauses++ == most_room_pauses)
@@ -64,17 +94,24 @@ class appender {
                 std::this_thread::sleep_for(room_pause);
                 continue;
             }
-            at_ += static_cast<std::uint64_t>(n);
+            at += static_cast<std::uint64_t>(n);
+            end_ = at;
             bytes = bytes.subspan(static_cast<std::size_t>(n));
         }
         return {};
     }
 
-  private:
     fd_ref file_;
     std::function<status()> no_room_;
     std::uint64_t at_ = 0;
+    std::uint64_t end_ = 0;  // of what was written
 };
+
+status write_all(fd_ref file, std::span<const std::byte> bytes, std::function<status()> no_room) {
+    appender append(file, std::move(no_room));
+    NEROFS_CHECK(append(bytes));
+    return append.finish();
+}
 
 class opening {
   public:
@@ -192,8 +229,8 @@ class opening {
         options.how = from.how;
         options.stored_digest = digest_bytes(from.blob.digest);
         options.hash_threads = 1;
-        options.content = [this, append = appender(files_.layers[number].content, no_room)](
-                              std::span<const std::byte> bytes) mutable -> status {
+        appender append(files_.layers[number].content, no_room);
+        options.content = [this, &append](std::span<const std::byte> bytes) -> status {
             const std::uint64_t most = files_.most_content_bytes;
             if ((content_ += bytes.size()) > most && most != 0)
                 return fail(make_error(error_kind::permanent,
@@ -214,8 +251,9 @@ class opening {
         if (status read = source::read_in_order(*from.source, 0, from.blob.size, order, push); !read)
             return fail(std::move(read).error().in("layer " + from.blob.digest));
         NEROFS_TRY(layer::layer_index index, ingest.finish());
+        NEROFS_CHECK(append.finish());
         NEROFS_TRY(const std::vector<std::byte> file, index.encode());
-        NEROFS_CHECK(appender(files_.layers[number].fresh, no_room)(file));
+        NEROFS_CHECK(write_all(files_.layers[number].fresh, file, no_room));
         return keep(number, std::move(index));
     }
 
@@ -322,7 +360,7 @@ result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file
     part.size = bytes.size();
     NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(part.digest, part.size));
     part.key = key.name();
-    NEROFS_CHECK(appender(file, [&work] { return work.no_room(); })(bytes));
+    NEROFS_CHECK(write_all(file, bytes, [&work] { return work.no_room(); }));
     return part;
 }
 
