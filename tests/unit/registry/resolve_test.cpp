@@ -355,7 +355,7 @@ TEST(transport, one_that_only_leads_to_https_does_not_either) {
     const auto s = t.open("a/b:1", password("me", "word"));
     ASSERT_FALSE(resolve(*s, within(300ms)));
     EXPECT_EQ(s->secure(), std::nullopt);
-    const auto blob = open_blob(s, oci::parse_digest(t.blob_digest).value(), 10, within(300ms));
+    const auto blob = open_blob(s, oci::parse_digest(t.blob_digest).value(), 10, within(1500ms));
     ASSERT_FALSE(blob);
     EXPECT_NE(blob.error().text.find("the server answered 301, as no registry does"), std::string::npos)
         << blob.error().text;

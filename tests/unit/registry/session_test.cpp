@@ -298,7 +298,7 @@ TEST(tokens, a_token_service_that_is_away_is_waited_for) {
 
     t.o.add_fault({.kind = fault_kind::status, .amount = 503, .path_part = "/token", .times = always});
     const auto s = t.open();
-    expect_error(resolve(*s, within(300ms)), error_kind::timeout,
+    expect_error(resolve(*s, within(1500ms)), error_kind::timeout,
                  "image '" + t.o.host() + "/a/b:1': given up at the deadline: the registry's token service: GET " +
                      t.o.url("/token") + "?...: the server answered 503 (service unavailable): FAULT: on purpose");
 }
