@@ -12,7 +12,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto control_time = 1s;  // for a caller to ask its question
-constexpr auto settle_time = 5s;   // for a FUSE file system that was unmounted to end: the kernel does it later
+constexpr auto settle_time = 2s;   // for a FUSE file system that was unmounted to end
 
 }  // namespace
 
