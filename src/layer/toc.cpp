@@ -253,6 +253,7 @@ class assembler {
             if (!digest) return not_enough("a chunk without a sha256");
             if (length > max_toc_chunk_bytes || out_.chunks.size() == max_toc_chunks)
                 return not_enough("too many or too large chunks");
+            if (e.offset == 0) return not_enough("a chunk without a place");
             if (e.offset >= data_end_) return damaged("a chunk behind the end of the data");
             out_.chunks.push_back({file_at_ + covered_, length, e.offset, 0, *digest});
             open_ = kind_ == toc_kind::zstd_chunked;
@@ -308,7 +309,7 @@ class reader final : public nlohmann::json_sax<nlohmann::json> {
   public:
     explicit reader(assembler& to) : to_(to) {}
 
-    bool null() override { return true; }
+    bool null() override { return in_entry() || passed_over(); }  // as if it weren't there
     bool boolean(bool) override { return passed_over(); }
     bool number_integer(std::int64_t) override { return passed_over(); }
     bool number_float(double, const std::string&) override { return passed_over(); }

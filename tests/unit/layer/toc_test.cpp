@@ -268,6 +268,7 @@ TEST(toc, that_is_not_enough_is_not_supported) {
     is("of a type nobody here knows", with_chunk(R"("offset":150,"chunkType":"lz","chunkDigest":")" + digest_a + '"'));
     is("doesn't begin where", with_chunk(R"("offset":150,"innerOffset":1,"chunkDigest":")" + digest_a + '"'),
        toc_kind::estargz);
+    is("without a place", table(R"({"name":"a","type":"reg","size":1,"endOffset":9,"digest":")" + digest_a + "\"}"));
     is("a type nobody here knows", table(R"({"name":"a","type":"sock"})"));
     is("a type nobody here knows", table(R"({"name":"a"})"));
     is("isn't UTF-8", table("{\"name\":\"caf\\ufffd\",\"type\":\"dir\"}"));
@@ -310,6 +311,7 @@ TEST(toc, that_contradicts_itself_is_corrupt) {
     is("a name", table(R"({"name":1,"type":"reg"})"));
     is("no object", table("1"));
     is("no object", table("[]"));
+    is("no object", table("null"));
     is("two lists", R"({"version":1,"entries":[],"entries":[]})");
     is("no entries", R"({"version":1})");
     is("no entries", R"([{"version":1,"entries":[]}])");
