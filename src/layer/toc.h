@@ -38,7 +38,7 @@ struct toc {
 // (the table isn't enough to have every byte checked, or the names as the tar has them; beyond a cap), those of `each`.
 // The texts name the member where they can. Memory: the chunks. Doesn't block.
 //
-// What a table leaves out of the tar: fractions of times, and its own member "stargz.index.json" (eStargz).
+// What eStargz leaves out of the tar: fractions of times, and its own member "stargz.index.json".
 result<toc> parse_toc(std::span<const std::byte> json, toc_kind kind, std::uint64_t data_end,
                       const tar_reader::visitor& each);
 
