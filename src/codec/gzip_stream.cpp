@@ -2,6 +2,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <new>
 #include <stdexcept>
 
@@ -83,6 +84,15 @@ result<std::unique_ptr<stream_decoder>> decode_gzip_from(const gzip_checkpoint& 
         return fail(error_kind::usage, "gzip stream: a checkpoint that can't be, or no ISA-L");
     if (by != inflater::zlib && has_isal()) return detail::isal_stream(from);
     return std::make_unique<zlib_decoder>(from);
+}
+
+result<std::unique_ptr<stream_decoder>> decode_gzip(inflater by) {
+    // As if a member without content had just ended: deflate's shortest stream, and a trailer that nobody compares.
+    static constexpr std::array<std::byte, 2 + detail::gzip_trailer_bytes> ended{std::byte{3}};
+    NEROFS_TRY(auto decoder, decode_gzip_from({}, by));
+    std::byte nothing{};
+    NEROFS_CHECK(decoder->decode(ended, {&nothing, 1}));
+    return decoder;
 }
 
 }  // namespace nerofs::codec

@@ -36,6 +36,9 @@ class stream_decoder {
 // zlib may differ, and zlib has the last word: try again with it.
 result<std::unique_ptr<stream_decoder>> decode_gzip_from(const gzip_checkpoint& from, inflater by = inflater::fastest);
 
+// From the start of a member. Errors: usage (ISA-L in a build without it).
+result<std::unique_ptr<stream_decoder>> decode_gzip(inflater by = inflater::fastest);
+
 // From the start of a frame. Takes up to max_zstd_window_bytes of memory.
 std::unique_ptr<stream_decoder> decode_zstd();
 

@@ -123,5 +123,15 @@ TEST(zstd_bytes, come_back_unless_they_are_too_many_or_damaged) {
     EXPECT_TRUE(zstd_unpacked(zstd_packed({}, 3), 0).value().empty());
 }
 
+TEST(stream_decoder, gzip_begins_with_a_header) {
+    const bytes plain = text(50'000) + noise(70'000, 3);
+    const bytes stream = gzip(text(50'000)) + gzip(bytes{}) + gzip(noise(70'000, 3));
+    for (const inflater by : inflaters()) {
+        for (std::uint32_t seed = 0; seed < 4; ++seed)
+            EXPECT_TRUE(decoded_in_pieces(**decode_gzip(by), stream, plain.size(), seed) == plain) << seed;
+        EXPECT_TRUE(decoded_in_pieces(**decode_gzip(by), std::span(stream).subspan(1), plain.size(), 1).empty());
+    }
+}
+
 }  // namespace
 }  // namespace nerofs::codec
