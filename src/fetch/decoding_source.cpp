@@ -41,6 +41,7 @@ struct piece {
     std::optional<source::byte_source::id> number;  // once it is known
     std::optional<status> ended;
     bool dropped = false;
+    bool counted = false;  // among the requests, before its end
 };
 
 // One read of the content. What stands in the second part is used by the one worker that has the read in hand.
@@ -250,7 +251,7 @@ status decoding_source::engine::on_bytes(const job_ptr& j, piece& p, std::span<c
 
 void decoding_source::engine::on_end(const job_ptr& j, piece& p, const source::read_result& how) {
     const std::lock_guard lock(mutex_);
-    j->requests += how.requests;
+    if (!p.counted) j->requests += how.requests;
     if (p.dropped) return;
     p.ended = how.how;
     if (how.how && p.received != p.length)
@@ -455,8 +456,9 @@ void decoding_source::engine::forget_front(job& j) {
 
 void decoding_source::engine::drop_pieces(job& j, std::vector<id>& to_cancel) {
     while (!j.pieces.empty()) {
-        const piece& front = *j.pieces.front();
+        piece& front = *j.pieces.front();
         if (!front.ended) {
+            front.counted = true;
             ++j.requests;
             if (front.number && (!finished(j) || front.length - front.received > worth_cancelling))
                 to_cancel.push_back(*front.number);
