@@ -89,7 +89,7 @@ TEST(blob, deadline_and_stop_end_the_question_for_the_size) {
     registered t;
     t.o.add_fault({.kind = fault_kind::silence, .path_part = "/blobs/", .times = always});
     const auto s = t.open();
-    const auto late = open_blob(s, digest_in(t.blob_digest), std::nullopt, within(200ms));
+    const auto late = open_blob(s, digest_in(t.blob_digest), std::nullopt, within(2000ms));
     ASSERT_FALSE(late);
     EXPECT_EQ(late.error().kind, error_kind::timeout);
     std::stop_source stop;

@@ -181,7 +181,7 @@ TEST(resolve, the_deadline_ends_trying_and_tells_the_last_failure) {
     t.o.add_fault({.kind = fault_kind::status, .amount = 503, .times = always});
     const auto s = t.open();
     const auto begin = std::chrono::steady_clock::now();
-    expect_error(resolve(*s, within(300ms)), error_kind::timeout,
+    expect_error(resolve(*s, within(2000ms)), error_kind::timeout,
                  "image '" + t.o.host() + "/a/b:1': given up at the deadline: GET " + t.o.url("/v2/a/b/manifests/1") +
                      ": the server answered 503 (service unavailable): FAULT: on purpose");
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
@@ -193,9 +193,9 @@ TEST(resolve, the_deadline_ends_silence) {
     t.o.add_fault({.kind = fault_kind::silence, .times = always});
     const auto s = t.open();
     const auto begin = std::chrono::steady_clock::now();
-    expect_error(resolve(*s, within(300ms)), error_kind::timeout,
+    expect_error(resolve(*s, within(2000ms)), error_kind::timeout,
                  "image '" + t.o.host() + "/a/b:1': GET " + t.o.url("/v2/a/b/manifests/1") + ": no answer in time");
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
 }
 
 TEST(resolve, retry_after_is_kept) {
@@ -313,7 +313,7 @@ TEST(transport, a_registry_that_is_away_is_tried_both_ways_and_told_so) {
     registered t;
     t.o.go_away(origin::away::refuse);
     const auto s = t.open();
-    const auto found = resolve(*s, within(300ms));
+    const auto found = resolve(*s, within(2000ms));
     ASSERT_FALSE(found);
     EXPECT_EQ(found.error().kind, error_kind::timeout);
     EXPECT_NE(found.error().text.find("GET https://" + t.o.host()), std::string::npos) << found.error().text;
@@ -353,7 +353,7 @@ TEST(transport, one_that_only_leads_to_https_does_not_either) {
                    .times = always,
                    .location = "https://" + t.o.host() + "/v2/a/b/manifests/1"});
     const auto s = t.open("a/b:1", password("me", "word"));
-    ASSERT_FALSE(resolve(*s, within(300ms)));
+    ASSERT_FALSE(resolve(*s, within(2000ms)));
     EXPECT_EQ(s->secure(), std::nullopt);
     const auto blob = open_blob(s, oci::parse_digest(t.blob_digest).value(), 10, within(1500ms));
     ASSERT_FALSE(blob);
