@@ -14,6 +14,10 @@ available_memory() { # VARIABLE
             Shmem:) ((sum -= kib)) ;;
         esac
     done </proc/meminfo
+    # Free pages that each processor keeps for itself aren't in MemFree: up to some 15 MiB each.
+    while read -r name kib rest; do
+        if [[ $name == count: ]]; then ((sum += 4 * kib)); fi
+    done </proc/zoneinfo
     printf -v "$1" %s "$sum"
 }
 
