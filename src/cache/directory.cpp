@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/fault.h"
+
 namespace nerofs::cache {
 
 result<unique_fd> open_in(fd_ref directory, const std::string& name, int flags, mode_t mode) {
@@ -56,6 +58,7 @@ std::uint64_t remove_entries(fd_ref directory) {
         const bool known = ::fstatat(directory.get(), name.c_str(), &found, AT_SYMLINK_NOFOLLOW) == 0;
         if (::unlinkat(directory.get(), name.c_str(), 0) == 0 && known)
             freed += static_cast<std::uint64_t>(found.st_blocks) * 512;
+        (void)fault::point("cache.unlinked");
     }
     return freed;
 }

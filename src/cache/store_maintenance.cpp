@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/fault.h"
 #include "cache/directory.h"
 #include "cache/locks.h"
 #include "cache/store.h"
@@ -50,10 +51,12 @@ result<std::optional<store::locked_blob>> store::lock_unused(const std::string& 
 result<std::uint64_t> store::remove_locked(const std::string& name, const locked_blob& blob) {
     NEROFS_TRY(const instance_id id, random_id());
     const std::string trash_name = codec::to_hex(id);
+    (void)fault::point("cache.evict");
     if (::renameat(blobs_.get(), name.c_str(), trash_.get(), trash_name.c_str()) != 0)
         return fail_errno("remove '" + name + "'");
     // Who waits for the lock sees that this isn't the blob any more; the files may take long.
     unlock_byte(blob.lock, layout::pin_at);
+    (void)fault::point("cache.evicted");
     remove_live_maps(name);
     const std::uint64_t freed = remove_entries(blob.directory);
     ::unlinkat(trash_.get(), trash_name.c_str(), AT_REMOVEDIR);
