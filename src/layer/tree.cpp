@@ -47,16 +47,20 @@ status tree::add_name(std::uint32_t directory, std::string_view name, std::uint3
 }
 
 // In the place of a whiteout it is without what lies below.
-result<std::uint32_t> tree::make_directory(std::uint32_t parent, std::string_view name) {
+std::uint32_t tree::new_directory(std::uint32_t parent, std::string_view name) {
     const auto there = child(parent, name);
     const std::uint32_t made = new_node(erofs::file_type::directory);
     nodes_[made].opaque = there && nodes_[*there].whiteout;
-    NEROFS_CHECK(add_name(parent, name, made));
     return made;
 }
 
 result<node_tree::place> tree::make_place(std::string_view path) {
-    NEROFS_TRY(auto where, find_place(path, [this](auto in, auto name) { return make_directory(in, name); }));
+    const auto make = [this](std::uint32_t parent, std::string_view name) -> result<std::uint32_t> {
+        const std::uint32_t made = new_directory(parent, name);
+        NEROFS_CHECK(add_name(parent, name, made));
+        return made;
+    };
+    NEROFS_TRY(std::optional<place> where, find_place(path, make));
     return *std::move(where);
 }
 
@@ -98,8 +102,9 @@ status tree::add_at(const place& where, tar_entry&& entry) {
     if (entry.type == entry_type::directory) {
         const auto there = child(where.directory, where.name);
         if (there && nodes_[*there].type == erofs::file_type::directory) return describe(*there, std::move(entry));
-        NEROFS_TRY(const std::uint32_t made, make_directory(where.directory, where.name));
-        return describe(made, std::move(entry));
+        const std::uint32_t made = new_directory(where.directory, where.name);
+        NEROFS_CHECK(describe(made, std::move(entry)));
+        return add_name(where.directory, where.name, made);
     }
     const std::uint32_t made = new_node(type_of(entry.type));
     node& n = nodes_[made];

@@ -33,7 +33,7 @@ struct tree_options {
 // - of several members of one path the last wins; directories over directories keep what is in them
 // - a hard link is another name of the inode that its target names at that moment, or else at the end
 //
-// Memory: some 250 bytes a name, and the names themselves. One thread at a time; never blocks.
+// Memory: some 150 bytes a name, and the names themselves. One thread at a time; never blocks.
 class tree final : public node_tree {
   public:
     explicit tree(const tree_options& options = {}) : options_(options) {}
@@ -64,7 +64,7 @@ class tree final : public node_tree {
     status add_whiteout(const place& where, whiteout what);
     status set_root(tar_entry&& entry);
     result<place> make_place(std::string_view path);
-    result<std::uint32_t> make_directory(std::uint32_t parent, std::string_view name);
+    std::uint32_t new_directory(std::uint32_t parent, std::string_view name);
     status add_name(std::uint32_t directory, std::string_view name, std::uint32_t inode);
     status describe(std::uint32_t inode, tar_entry&& entry);
     status charge_name();
