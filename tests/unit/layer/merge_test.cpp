@@ -14,8 +14,6 @@
 namespace nerofs::layer {
 namespace {
 
-using test::memory_reader;
-
 tar_entry member(std::string path, entry_type type = entry_type::regular, std::string target = {}) {
     tar_entry e;
     e.path = std::move(path);
@@ -62,7 +60,7 @@ made_layer layer_of(members all) {
 }
 
 status add(merged_tree& to, const made_layer& l) {
-    memory_reader bytes(l.index);
+    erofs::memory_reader bytes(test::bytes_of(l.index));
     return to.add(bytes, bytes.size(), l.links);
 }
 
