@@ -9,9 +9,9 @@
 #include "codec/sha256.h"
 #include "codec/stream_decoder.h"
 #include "codec/zinfo.h"
+#include "erofs/memory_reader.h"
 #include "erofs/superblock.h"
 #include "fetch/decoding_source.h"
-#include "fetch/memory_image.h"
 #include "os/files.h"
 #include "os/shared_memory.h"
 #include "source/in_order.h"
@@ -59,7 +59,7 @@ result<std::uint64_t> content_size(const remote_layer& layer, const codec::zinfo
 }
 
 result<std::uint64_t> content_size(std::span<const std::byte> tarindex) {
-    memory_image image(tarindex);
+    erofs::memory_reader image(tarindex);
     NEROFS_TRY(const erofs::superblock_info super,
                erofs::read_superblock(image, std::numeric_limits<std::int64_t>::max(), false));
     if (!super.flat_devices || super.needed_bytes <= tarindex.size())

@@ -16,8 +16,8 @@
 #include "base/log.h"
 #include "cache/key.h"
 #include "codec/sha256.h"
+#include "erofs/memory_reader.h"
 #include "erofs/writer.h"
-#include "fetch/memory_image.h"
 #include "layer/ingest.h"
 #include "layer/merge.h"
 #include "os/files.h"
@@ -201,7 +201,7 @@ class opening {
     // What no merge takes would be in the way of this image for as long as it is kept.
     static status check_tree(const layer::layer_index& index) {
         layer::merged_tree alone;
-        memory_image image(index.tarindex);
+        erofs::memory_reader image(index.tarindex);
         NEROFS_CHECK(alone.add(image, index.tarindex.size(), {}));
         if (alone.devices().front() >
             (index.content_bytes + part_block_bytes - 1) / part_block_bytes * part_block_bytes)
@@ -277,7 +277,7 @@ class opening {
         for (const remote_layer& l : layers_) {
             const std::size_t number = number_of_[l.blob.digest];
             const layer::layer_index& index = *indexes_[number];
-            memory_image image(index.tarindex);
+            erofs::memory_reader image(index.tarindex);
             if (given_metadata_.empty()) NEROFS_CHECK(tree.add(image, index.tarindex.size(), index.unresolved));
             remote_part content;
             content.kind = part_kind::content;

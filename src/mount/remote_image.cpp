@@ -47,14 +47,7 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
         if (opened) return image;
         // The end of its channel is the fetcher's death; everything else is its answer, or ours.
         if (opened.error().kind != error_kind::cancelled) return fail(opened.error());
-        const bool gone = os::wait_readable(image.fetcher_.process.pidfd(), os::in_time(1s)).has_value();
-        if (!gone) image.fetcher_.process.kill(SIGKILL);
-        const std::string how = image.fetcher_.process.reap();
-        image.fetcher_ = {};
-        last =
-            make_error(error_kind::permanent,
-                       "the fetcher (nerofs-fetcher) " + (gone ? how : "hung up") + " while it opened the source", EIO)
-                .with_hint("see /run/nerofs/log");
+        last = death_of(image.fetcher_, "fetcher", "while it opened the source");
     }
     return fail(std::move(last));
 }

@@ -39,7 +39,7 @@ made_layer layer_of(members all) {
 }
 
 status add(merged_tree& to, const made_layer& l) {
-    memory_reader bytes(l.index);
+    erofs::memory_reader bytes(test::bytes_of(l.index));
     return to.add(bytes, bytes.size(), l.links);
 }
 
