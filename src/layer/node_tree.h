@@ -47,9 +47,9 @@ class node_tree : public erofs::file_tree {
         std::uint16_t permissions = 0;
         std::uint16_t layer = 0;  // that made it: its data is on the device of that number
         erofs::file_type type = erofs::file_type::regular;
-        bool whiteout = false;
-        bool opaque = false;
-        bool implied = false;
+        bool whiteout = false;  // of a name in layers below
+        bool opaque = false;    // a directory that hides what layers below have in it
+        bool implied = false;   // a directory that nothing told of
     };
     struct place {
         std::uint32_t directory = root;
@@ -83,7 +83,8 @@ class node_tree : public erofs::file_tree {
     // chain that is longer than anyone makes isn't worth its square: it is left.
     template <class T, class Make>
     static status make_links(std::vector<T>& links, const Make& make) {
-        for (unsigned round = 0; round < 8 && !links.empty(); ++round) {
+        constexpr unsigned rounds = 8;
+        for (unsigned round = 0; round < rounds && !links.empty(); ++round) {
             std::vector<T> left;
             for (T& l : links) {
                 NEROFS_TRY(const bool made, make(l, round));
