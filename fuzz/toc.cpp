@@ -36,6 +36,10 @@ void parse(std::span<const std::byte> json, layer::toc_kind kind) {
         at = c.content_offset + c.length;
     }
     require(at <= made->content_bytes);
+    const auto index = layer::index_of_toc(json, {kind, data_end, 1, 0}, {}, data_end + 1);
+    if (!index) return;
+    const auto file = index->encode();
+    require(file && layer::layer_index::parse(*file).has_value());
 }
 
 }  // namespace

@@ -338,7 +338,8 @@ std::size_t layer_index::unit_count() const {
 }
 
 std::size_t layer_index::unit_at(std::uint64_t content_offset) const {
-    if (chunks.empty()) return std::min(static_cast<std::size_t>(content_offset / unit_bytes), unit_count());
+    if (chunks.empty())
+        return content_offset < content_bytes ? static_cast<std::size_t>(content_offset / unit_bytes) : unit_count();
     const auto found = std::upper_bound(
         chunks.begin(), chunks.end(), content_offset,
         [](std::uint64_t offset, const toc_chunk& c) { return offset < c.content_offset + c.length; });
