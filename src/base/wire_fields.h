@@ -1,6 +1,7 @@
 // Whole values in messages. The fields of a type are listed once, by a function beside it, for both directions:
 //     void walk_fields(auto&& take, point& p) { take(p.x, p.y); }
-// encode() and decode() know such types, numbers, enums, text, seconds, and optional values and lists of all these.
+// encode() and decode() know such types, numbers, enums, text, seconds, and optional values and lists of all these;
+// what is decoded into must be as it was made.
 #pragma once
 
 #include <chrono>

@@ -7,6 +7,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "support/scratch_directory.h"
 #include "support/zstd_file.h"
 
 namespace nerofs::test {
@@ -14,30 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class scratch {
-  public:
-    scratch() {
-        std::string name = fs::temp_directory_path() / "nerofs-test-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-        path = name;
-    }
-    scratch(const scratch&) = delete;
-    scratch& operator=(const scratch&) = delete;
-    ~scratch() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-    fs::path path;
-};
-
 void write_file(const fs::path& path, const char* bytes, std::size_t size) {
     std::ofstream out(path, std::ios::binary);
     out.write(bytes, static_cast<std::streamsize>(size));
     if (!out.flush()) throw std::runtime_error("can't write " + path.string());
-}
-
-void run(const std::string& command) {
-    if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);
 }
 
 std::string text(std::size_t size, unsigned seed) {
@@ -58,8 +39,8 @@ std::string noise(std::size_t size) {
 }
 
 std::vector<std::byte> make_tar() {
-    const scratch here;
-    const fs::path tree = here.path / "tree";
+    const scratch_directory here;
+    const fs::path tree = here.path() + "/tree";
     fs::create_directories(tree / "small");
     const auto put = [&](const std::string& name, const std::string& content) {
         write_file(tree / name, content.data(), content.size());
@@ -69,7 +50,7 @@ std::vector<std::byte> make_tar() {
     put("c-zeros", std::string(1'500'000, '\0'));
     for (unsigned i = 0; i < 400; ++i) put("small/" + std::to_string(i), text(10 + i * 7, i));
     put("z-text", text(1'000'001, 2));
-    const std::string tar = here.path / "tar";
+    const std::string tar = here.path() + "/tar";
     run("tar -C '" + tree.string() + "' --sort=name --owner=0 --group=0 --mtime=@1600000000 -cf '" + tar + "' .");
     return read_file(tar);
 }
@@ -77,9 +58,9 @@ std::vector<std::byte> make_tar() {
 }  // namespace
 
 std::vector<std::byte> filtered(const std::string& command, std::span<const std::byte> input) {
-    const scratch here;
-    const std::string in = here.path / "in";
-    const std::string out = here.path / "out";
+    const scratch_directory here;
+    const std::string in = here.path() + "/in";
+    const std::string out = here.path() + "/out";
     write_file(in, reinterpret_cast<const char*>(input.data()), input.size());
     run("{ " + command + "; } <'" + in + "' >'" + out + "'");
     return read_file(out);

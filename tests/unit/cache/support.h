@@ -17,26 +17,11 @@
 #include "cache/writer.h"
 #include "codec/hex.h"
 #include "codec/sha256.h"
+#include "support/scratch_directory.h"
 
 namespace nerofs::cache {
 
-class scratch_directory {
-  public:
-    explicit scratch_directory(const std::string& below = "/tmp") {
-        path_ = below + "/nerofs-cache-test.XXXXXX";
-        if (!::mkdtemp(path_.data())) std::abort();
-    }
-    ~scratch_directory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    scratch_directory(const scratch_directory&) = delete;
-    scratch_directory& operator=(const scratch_directory&) = delete;
-    const std::string& path() const { return path_; }
-
-  private:
-    std::string path_;
-};
+using test::scratch_directory;
 
 inline constexpr const char* first_boot = "11111111-1111-1111-1111-111111111111";
 inline constexpr const char* second_boot = "22222222-2222-2222-2222-222222222222";

@@ -44,24 +44,9 @@ bytes tarindex_with_tar(const std::string& name) {
     return image;
 }
 
-scratch_directory::scratch_directory() {
-    std::string name = std::filesystem::temp_directory_path() / "nerofs-test-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
-}
-
-scratch_directory::~scratch_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-}
-
 bool have_mkfs() {
     static const bool have = std::system("command -v mkfs.erofs >/dev/null 2>&1") == 0;
     return have;
-}
-
-void run(const std::string& command) {
-    if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);
 }
 
 bytes mkfs(const std::string& tree, const std::string& options) {

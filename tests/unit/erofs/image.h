@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "erofs/byte_reader.h"
+#include "support/scratch_directory.h"
 
 namespace nerofs::erofs::test {
 
 using bytes = std::vector<std::byte>;
+using nerofs::test::run;
+using nerofs::test::scratch_directory;
 
 // The names of tests/data/samples/*.erofs.zst without their suffix, sorted.
 std::vector<std::string> sample_names();
@@ -22,26 +25,10 @@ bytes sample(const std::string& name);
 bytes tarindex(const std::string& name);
 bytes tarindex_with_tar(const std::string& name);
 
-// A directory that goes with the object.
-class scratch_directory {
-  public:
-    scratch_directory();
-    scratch_directory(const scratch_directory&) = delete;
-    scratch_directory& operator=(const scratch_directory&) = delete;
-    ~scratch_directory();
-    const std::string& path() const { return path_; }
-
-  private:
-    std::string path_;
-};
-
 // Whether mkfs.erofs is installed; tests that want it skip otherwise.
 bool have_mkfs();
 // The image mkfs.erofs makes of `tree` with `options`. Throws std::runtime_error.
 bytes mkfs(const std::string& tree, const std::string& options);
-// Runs a shell command; throws std::runtime_error, which names it, unless it succeeds.
-void run(const std::string& command);
-
 class memory_reader final : public byte_reader {
   public:
     explicit memory_reader(bytes content) : content_(std::move(content)) {}

@@ -16,6 +16,7 @@
 #include "files/extract.h"
 #include "files/image_files.h"
 #include "layer/tree.h"
+#include "support/scratch_directory.h"
 
 namespace nerofs::files {
 namespace {
@@ -59,13 +60,8 @@ made_image image_of(std::vector<layer::tar_entry> members, std::string data = ""
 
 class files_test : public testing::Test {
   protected:
-    void SetUp() override {
-        std::string name = std::filesystem::temp_directory_path() / "nerofs-test-XXXXXX";
-        ASSERT_NE(::mkdtemp(name.data()), nullptr);
-        scratch_ = name;
-    }
-    void TearDown() override { std::filesystem::remove_all(scratch_); }
-    std::string scratch_;
+    const test::scratch_directory directory_;
+    const std::string& scratch_ = directory_.path();
 };
 
 TEST_F(files_test, modes_as_ls_has_them) {

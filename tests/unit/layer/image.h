@@ -16,31 +16,12 @@
 
 #include "erofs/memory_reader.h"
 #include "layer/tar_reader.h"
+#include "support/scratch_directory.h"
 
 namespace nerofs::layer::test {
 
-class scratch_directory {
-  public:
-    scratch_directory() {
-        std::string name = std::filesystem::temp_directory_path() / "nerofs-test-XXXXXX";
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-        path_ = name;
-    }
-    scratch_directory(const scratch_directory&) = delete;
-    scratch_directory& operator=(const scratch_directory&) = delete;
-    ~scratch_directory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    const std::string& path() const { return path_; }
-
-  private:
-    std::string path_;
-};
-
-inline void run(const std::string& command) {
-    if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);
-}
+using nerofs::test::run;
+using nerofs::test::scratch_directory;
 
 inline std::string file_content(const std::string& path) {
     std::ifstream in(path, std::ios::binary);

@@ -7,6 +7,7 @@
 
 #include "os/channel.h"
 #include "os/files.h"
+#include "support/scratch_directory.h"
 
 namespace nerofs::mount {
 namespace {
@@ -135,15 +136,9 @@ TEST(record, the_peers_local_record_is_understood_and_its_others_are_named) {
         EXPECT_EQ(decode_record(bad).error().kind, error_kind::corrupt) << bad;
 }
 
-struct temporary_directory {
-    char path[32] = "/tmp/nerofs-record-XXXXXX";
-    temporary_directory() { EXPECT_NE(::mkdtemp(path), nullptr); }
-    ~temporary_directory() { ::rmdir(path); }
-};
-
 TEST(run_directory, is_made_at_first_use_for_its_owner_alone) {
-    const temporary_directory parent;
-    const run_directory directory(std::string(parent.path) + "/run/nerofs");
+    const test::scratch_directory parent;
+    const run_directory directory(parent.path() + "/run/nerofs");
     ASSERT_TRUE(directory.prepare());
     ASSERT_TRUE(directory.prepare());
     struct stat found {};
@@ -154,18 +149,16 @@ TEST(run_directory, is_made_at_first_use_for_its_owner_alone) {
     ::rmdir(directory.path().c_str());
     ASSERT_EQ(::symlink("/tmp", directory.path().c_str()), 0);
     EXPECT_FALSE(directory.prepare()) << "a link to a directory that others write";
-    ::unlink(directory.path().c_str());
-    ::rmdir((std::string(parent.path) + "/run").c_str());
 }
 
 TEST(run_directory, records_are_stored_private_listed_and_erased_with_their_socket) {
-    const temporary_directory parent;
-    const run_directory directory(parent.path);
+    const test::scratch_directory parent;
+    const run_directory directory(parent.path());
     const record r = example();
     ASSERT_TRUE(directory.store(r));
     const auto listening = os::listen_at(directory.control_path(r.id));
     ASSERT_TRUE(listening);
-    ASSERT_TRUE(os::write_file_atomically(std::string(parent.path) + "/not-an-id.record", "x"));
+    ASSERT_TRUE(os::write_file_atomically(parent.path() + "/not-an-id.record", "x"));
     EXPECT_EQ(directory.ids(), std::vector<std::string>{r.id});
     EXPECT_EQ(encode_record(*directory.load(directory.record_path(r.id))), encode_record(r));
     struct stat found {};
@@ -174,12 +167,11 @@ TEST(run_directory, records_are_stored_private_listed_and_erased_with_their_sock
     directory.erase(r.id);
     EXPECT_NE(::access(directory.record_path(r.id).c_str(), F_OK), 0);
     EXPECT_NE(::access(directory.control_path(r.id).c_str(), F_OK), 0);
-    ::unlink((std::string(parent.path) + "/not-an-id.record").c_str());
 }
 
 TEST(run_directory, garbage_is_what_nobody_serves_and_no_device_has) {
-    const temporary_directory parent;
-    const run_directory directory(parent.path);
+    const test::scratch_directory parent;
+    const run_directory directory(parent.path());
     record served = example();
     record orphan = example();
     orphan.id = "00000000000000aa";

@@ -171,13 +171,7 @@ TEST(redirects, that_end_after_two_seconds_are_renewed_while_many_read) {
     const auto blob = open_layer(s, *image);
     const auto end = std::chrono::steady_clock::now() + 5s;
     while (std::chrono::steady_clock::now() < end) {
-        std::vector<std::shared_ptr<reading>> some;
-        for (std::size_t i = 0; i < 8; ++i) some.push_back(begin(*blob->source, i * 5000, 5000));
-        for (std::size_t i = 0; i < 8; ++i) {
-            const status how = some[i]->result.get();
-            ASSERT_TRUE(how) << how.error().message();
-            ASSERT_EQ(some[i]->bytes, t.blob.substr(i * 5000, 5000));
-        }
+        expect_all(begin_all(*blob->source, 8, 5000), t.blob);
     }
     expect_no_secret_in_storage(t.o);
     EXPECT_GE(t.o.count("/blobs/"), 3u);

@@ -213,14 +213,10 @@ TEST(tokens, that_live_two_seconds_are_renewed_while_many_read) {
     const auto end = std::chrono::steady_clock::now() + 5s;
     std::size_t reads = 0;
     while (std::chrono::steady_clock::now() < end) {
-        std::vector<std::shared_ptr<reading>> some;
+        readings some;
         for (std::size_t i = 0; i < 8; ++i)
             some.push_back(begin(*(i % 2 == 0 ? first : second)->source, (reads + i) * 1000 % 90'000, 1000));
-        for (std::size_t i = 0; i < 8; ++i) {
-            const status how = some[i]->result.get();
-            ASSERT_TRUE(how) << how.error().message();
-            ASSERT_EQ(some[i]->bytes, t.blob.substr((reads + i) * 1000 % 90'000, 1000));
-        }
+        expect_all(some, t.blob);
         reads += 8;
     }
     EXPECT_GE(t.o.count("/token"), 3u);  // 5 s of tokens that live 2 s
@@ -243,13 +239,9 @@ TEST(tokens, that_end_before_their_time_are_renewed_once_for_all) {
         const auto later = std::chrono::steady_clock::now() + 1100ms;
         std::this_thread::sleep_until(later);
         t.o.pass_time(200s);
-        std::vector<std::shared_ptr<reading>> some;
+        readings some;
         for (std::size_t i = 0; i < 80; ++i) some.push_back(begin(*blobs[i % 8].source, i * 1000, 1000));
-        for (std::size_t i = 0; i < 80; ++i) {
-            const status how = some[i]->result.get();
-            ASSERT_TRUE(how) << how.error().message();
-            ASSERT_EQ(some[i]->bytes, t.blob.substr(i * 1000, 1000));
-        }
+        expect_all(some, t.blob);
         EXPECT_EQ(t.o.count("/token"), 1 + round);
     }
 }

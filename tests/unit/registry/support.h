@@ -17,15 +17,21 @@
 #include "registry/resolve.h"
 #include "support/origin/bytes.h"
 #include "support/origin/origin.h"
+#include "support/reading.h"
 
 namespace nerofs::registry {
 
 using namespace std::chrono_literals;
 using test::always;
+using test::begin;
+using test::begin_all;
+using test::expect_all;
 using test::fault_kind;
 using test::origin;
 using test::origin_auth;
 using test::random_bytes;
+using test::read;
+using test::readings;
 
 inline constexpr std::string_view oci_manifest = "application/vnd.oci.image.manifest.v1+json";
 inline constexpr std::string_view oci_index = "application/vnd.oci.image.index.v1+json";
@@ -109,30 +115,6 @@ inline result<opened_blob> open_layer(const std::shared_ptr<session>& s, const r
     const oci::descriptor& layer = image.manifest.layers.at(0).blob;
     return open_blob(s, layer.digest, layer.size, within(20s),
                      {.retry = {2ms, 20ms, 1000ms}, .random = [] { return 0.5; }});
-}
-
-struct reading {
-    std::string bytes;
-    std::promise<status> promise;
-    std::future<status> result = promise.get_future();
-};
-
-inline std::shared_ptr<reading> begin(source::byte_source& s, std::uint64_t offset, std::uint64_t length) {
-    const auto into = std::make_shared<reading>();
-    source::read_request what{.offset = offset, .length = length, .sink = {}, .deadline = within(20s).deadline};
-    what.sink = [into](std::uint64_t, std::span<const std::byte> some) -> status {
-        into->bytes.append(reinterpret_cast<const char*>(some.data()), some.size());
-        return {};
-    };
-    s.read(std::move(what), [into](source::read_result r) { into->promise.set_value(std::move(r.how)); });
-    return into;
-}
-
-// The bytes, or the error in brackets.
-inline std::string read(source::byte_source& s, std::uint64_t offset, std::uint64_t length) {
-    const auto r = begin(s, offset, length);
-    const status how = r->result.get();
-    return how ? r->bytes : "[" + std::string(to_string(how.error().kind)) + ": " + how.error().text + "]";
 }
 
 template <class T>

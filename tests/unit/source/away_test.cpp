@@ -6,25 +6,16 @@ namespace {
 
 constexpr unsigned readers = 8;
 
-void expect_all(sourced& t, const std::vector<std::shared_ptr<reading>>& all) {
-    for (unsigned i = 0; i < all.size(); ++i) {
-        const read_result how = all[i]->result.get();
-        EXPECT_TRUE(how.how) << how.how.error().text;
-        EXPECT_EQ(all[i]->bytes, t.part(i * 1000, 1000));
-    }
-}
-
 TEST(away, reads_wait_and_then_finish_however_it_is_away) {
     for (const origin::away how : {origin::away::refuse, origin::away::drop}) {
         sourced t;
         range_source& s = t.open("/blob");
         ASSERT_TRUE(probe(s));
         t.o.go_away(how);
-        std::vector<std::shared_ptr<reading>> all;
-        for (unsigned i = 0; i < readers; ++i) all.push_back(begin(s, i * 1000, 1000));
+        const readings all = begin_all(s, readers);
         while (s.stats().retries < 20) std::this_thread::yield();
         t.o.come_back();
-        expect_all(t, all);
+        expect_all(all, t.blob);
     }
 }
 
@@ -34,15 +25,14 @@ TEST(away, one_asks_and_the_others_wait) {
     ASSERT_TRUE(probe(s));
     t.o.add_fault(fault_of(fault_kind::status, 503, always));
     t.o.clear_log();
-    std::vector<std::shared_ptr<reading>> all;
-    for (unsigned i = 0; i < 100; ++i) all.push_back(begin(s, i * 1000, 1000));
+    const readings all = begin_all(s, 100);
     while (s.stats().retries < 30) std::this_thread::yield();
     // All connections asked once; since then it was one at a time, with growing pauses.
     const auto log = t.o.log();
     for (std::size_t i = 2 * t.c->options().connections_per_host; i + 1 < log.size(); ++i)
         EXPECT_GE(log[i + 1].at - log[i].at, 10ms) << i;
     t.o.clear_faults();
-    expect_all(t, all);
+    expect_all(all, t.blob);
     EXPECT_EQ(s.stats().requests, 1 + s.stats().retries + 100);
 }
 
@@ -55,7 +45,7 @@ TEST(away, a_read_that_comes_later_waits_too) {
     while (s.stats().retries < 5) std::this_thread::yield();
     const std::uint64_t before = s.stats().requests;
     const http::time_point start = std::chrono::steady_clock::now();
-    std::vector<std::shared_ptr<reading>> later;
+    readings later;
     for (unsigned i = 0; i < 50; ++i) later.push_back(begin(s, i * 1000, 1000, in(60ms)));
     for (const auto& r : later) EXPECT_EQ(r->result.get().how.error().kind, error_kind::timeout);
     // The first one's, each after 15 ms; none of the 50.
@@ -98,17 +88,13 @@ TEST(away, in_the_middle_of_bodies) {
     t.o.set_shape({.connection_bytes_per_second = 1'000'000});
     range_source& s = t.open("/blob");
     ASSERT_TRUE(probe(s));
-    std::vector<std::shared_ptr<reading>> all;
-    for (unsigned i = 0; i < 4; ++i) all.push_back(begin(s, i * 250'000, 250'000));
+    const readings all = begin_all(s, 4, 250'000);
     while (s.stats().bytes < 200'000) std::this_thread::yield();
     t.o.go_away(origin::away::drop);
     while (s.stats().retries < 8) std::this_thread::yield();
     t.o.set_shape({});
     t.o.come_back();
-    for (unsigned i = 0; i < 4; ++i) {
-        ASSERT_TRUE(all[i]->result.get().how);
-        EXPECT_EQ(all[i]->bytes, t.part(i * 250'000, 250'000));
-    }
+    expect_all(all, t.blob);
     EXPECT_EQ(s.stats().bytes, 1'000'001u);  // the probe's, and each once
 }
 
@@ -118,12 +104,11 @@ TEST(away, a_registry_with_tokens_and_redirects_comes_back) {
     range_source& s = t.open(t.registry_path());
     ASSERT_TRUE(probe(s));
     t.o.go_away(origin::away::refuse);
-    std::vector<std::shared_ptr<reading>> all;
-    for (unsigned i = 0; i < readers; ++i) all.push_back(begin(s, i * 1000, 1000));
+    const readings all = begin_all(s, readers);
     while (s.stats().retries < 12) std::this_thread::yield();
     t.o.pass_time(2s);
     t.o.come_back();
-    expect_all(t, all);
+    expect_all(all, t.blob);
     EXPECT_EQ(t.o.count("/v2/"), 2u);
 }
 

@@ -80,12 +80,7 @@ TEST(redirects, one_read_finds_the_way_for_all) {
     t.o.set_redirects({.on = true});
     t.o.set_shape({.delay = 20ms});
     range_source& s = t.open(t.registry_path());
-    std::vector<std::shared_ptr<reading>> all;
-    for (unsigned i = 0; i < 20; ++i) all.push_back(begin(s, i * 1000, 1000));
-    for (unsigned i = 0; i < 20; ++i) {
-        ASSERT_TRUE(all[i]->result.get().how);
-        EXPECT_EQ(all[i]->bytes, t.part(i * 1000, 1000));
-    }
+    expect_all(begin_all(s, 20), t.blob);
     EXPECT_EQ(t.o.count("/v2/"), 1u);
     EXPECT_EQ(t.o.count("/storage/"), 20u);
 }
@@ -113,12 +108,7 @@ TEST(redirects, an_expired_url_is_found_anew_by_one_read) {
         ASSERT_TRUE(probe(s));
         t.o.pass_time(61s);
         t.o.clear_log();
-        std::vector<std::shared_ptr<reading>> all;
-        for (unsigned i = 0; i < 20; ++i) all.push_back(begin(s, i * 1000, 1000));
-        for (unsigned i = 0; i < 20; ++i) {
-            ASSERT_TRUE(all[i]->result.get().how);
-            EXPECT_EQ(all[i]->bytes, t.part(i * 1000, 1000));
-        }
+        expect_all(begin_all(s, 20), t.blob);
         EXPECT_EQ(t.o.count("/v2/"), 1u);
         EXPECT_LE(count_if(t.o, true, code), 8u);  // those that were on their way
         EXPECT_EQ(count_if(t.o, true, 206), 20u);
@@ -197,9 +187,7 @@ TEST(credentials, are_asked_for_when_a_401_says_so_and_once_for_all) {
     t.o.set_shape({.delay = 5ms});
     const auto who = std::make_shared<token_getter>(t);
     range_source& s = t.open(t.registry_path(), quick(), who);
-    std::vector<std::shared_ptr<reading>> all;
-    for (unsigned i = 0; i < 20; ++i) all.push_back(begin(s, i * 1000, 1000));
-    for (unsigned i = 0; i < 20; ++i) ASSERT_TRUE(all[i]->result.get().how);
+    expect_all(begin_all(s, 20), t.blob);
     EXPECT_EQ(who->refreshes, 1);
     EXPECT_EQ(t.o.count("/token"), 1u);
     EXPECT_EQ(count_if(t.o, false, 401), 1u);
@@ -215,9 +203,7 @@ TEST(credentials, an_expired_token_is_refreshed_once) {
     t.o.set_shape({.delay = 10ms});
     t.o.pass_time(301s);
     t.o.clear_log();
-    std::vector<std::shared_ptr<reading>> all;
-    for (unsigned i = 0; i < 20; ++i) all.push_back(begin(s, i * 1000, 1000));
-    for (unsigned i = 0; i < 20; ++i) ASSERT_TRUE(all[i]->result.get().how);
+    expect_all(begin_all(s, 20), t.blob);
     EXPECT_EQ(who->refreshes, 2);
     EXPECT_EQ(t.o.count("/token"), 1u);
     EXPECT_LE(count_if(t.o, false, 401), 8u);
@@ -275,7 +261,7 @@ TEST(credentials, an_authorizers_error_is_the_reads) {
     sourced t;
     const auto who = std::make_shared<fixed>(fail(error_kind::auth, "no credentials for this registry"));
     range_source& s = t.open("/blob", quick(), who);
-    std::vector<std::shared_ptr<reading>> all;
+    readings all;
     for (unsigned i = 0; i < 100; ++i) all.push_back(begin(s, 0, 10));
     for (const auto& r : all) EXPECT_EQ(r->result.get().how.error().text, "no credentials for this registry");
     EXPECT_EQ(t.o.count(), 0u);

@@ -269,7 +269,7 @@ TEST(range_source, the_destructor_ends_reads_wherever_they_are) {
     sourced t(200'000, {.connections_per_host = 2});
     range_source& s = t.open("/blob");
     t.o.add_fault(fault_of(fault_kind::silence, 0, always));
-    std::vector<std::shared_ptr<reading>> all;
+    readings all;
     for (int i = 0; i < 10; ++i) all.push_back(begin(s, 0, 1000));
     while (t.o.count() == 0) std::this_thread::yield();
     t.s.reset();
@@ -311,12 +311,7 @@ TEST(range_source, reads_go_on_together) {
     t.o.set_shape({.delay = 20ms});
     range_source& s = t.open("/blob");
     ASSERT_TRUE(probe(s));
-    std::vector<std::shared_ptr<reading>> all;
-    for (unsigned i = 0; i < 8; ++i) all.push_back(begin(s, i * 1000, 1000));
-    for (unsigned i = 0; i < 8; ++i) {
-        ASSERT_TRUE(all[i]->result.get().how);
-        EXPECT_EQ(all[i]->bytes, t.part(i * 1000, 1000));
-    }
+    expect_all(begin_all(s, 8), t.blob);
     EXPECT_EQ(t.o.connections(), 8u);
     EXPECT_GE(s.stats().latency, 0us);
 }
@@ -336,7 +331,7 @@ TEST(range_source, chaos) {
         t.o.add_fault({.kind = kind, .amount = amount, .times = always, .probability = 0.04});
     unsigned good = 0;
     for (unsigned round = 0; round < 10; ++round) {
-        std::vector<std::shared_ptr<reading>> all;
+        readings all;
         for (unsigned i = 0; i < 20; ++i) all.push_back(begin(s, i * 20'000 + round, 20'000));
         for (unsigned i = 0; i < 20; ++i) {
             const read_result how = all[i]->result.get();

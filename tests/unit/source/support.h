@@ -15,50 +15,22 @@
 #include "source/range_source.h"
 #include "support/origin/bytes.h"
 #include "support/origin/origin.h"
+#include "support/reading.h"
 
 namespace nerofs::source {
 
 using namespace std::chrono_literals;
 using test::always;
+using test::begin;
+using test::begin_all;
+using test::expect_all;
 using test::fault_kind;
+using test::in;
 using test::origin;
 using test::random_bytes;
-
-inline http::time_point in(std::chrono::milliseconds time) {
-    return std::chrono::steady_clock::now() + time;
-}
-
-// A read that has been started, and what has come of it.
-struct reading {
-    std::string bytes;
-    std::promise<read_result> promise;
-    std::future<read_result> result = promise.get_future();
-    byte_source::id number = 0;
-};
-
-inline std::shared_ptr<reading> begin(byte_source& s, std::uint64_t offset, std::uint64_t length,
-                                      http::time_point deadline = in(20s)) {
-    const auto into = std::make_shared<reading>();  // kept by the callbacks, too
-    read_request what{.offset = offset, .length = length, .sink = {}, .deadline = deadline};
-    what.sink = [into, offset](std::uint64_t at, std::span<const std::byte> some) -> status {
-        EXPECT_EQ(at, offset + into->bytes.size());
-        into->bytes.append(reinterpret_cast<const char*>(some.data()), some.size());
-        return {};
-    };
-    into->number = s.read(std::move(what), [into](read_result how) {
-        EXPECT_EQ(how.delivered, into->bytes.size());
-        into->promise.set_value(std::move(how));
-    });
-    return into;
-}
-
-// The bytes, or the error's text in brackets.
-inline std::string read(byte_source& s, std::uint64_t offset, std::uint64_t length,
-                        http::time_point deadline = in(20s)) {
-    const auto r = begin(s, offset, length, deadline);
-    const read_result how = r->result.get();
-    return how.how ? r->bytes : "[" + std::string(to_string(how.how.error().kind)) + ": " + how.how.error().text + "]";
-}
+using test::read;
+using test::reading;
+using test::readings;
 
 inline result<blob_facts> probe(range_source& s, std::size_t keep = 1, http::time_point deadline = in(20s)) {
     std::promise<result<blob_facts>> done;
