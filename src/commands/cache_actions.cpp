@@ -104,8 +104,7 @@ status fetch_source(const cli::nerofs_fetch& command, const environment& env) {
         return fail(error_kind::usage, "it is neither mounted nor an image that can be fetched");
     NEROFS_TRY(remote_wish wish, remote_wish_of(spec, command.options));
     if (wish.cache.none) return fail(error_kind::usage, "option 'cache=none': nothing would be left of it");
-    NEROFS_TRY(mount::remote_image image,
-               mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
+    NEROFS_TRY(mount::remote_image image, open_by_itself({wish.source, wish.secrets, wish.cache}));
     if (!image.note().empty()) return fail(error_kind::permanent, image.note());
     NEROFS_CHECK(image.fetch_all());
     const status done =
@@ -187,8 +186,7 @@ status do_index_push(const cli::nerofs_index_push& command, const environment& e
         NEROFS_TRY(remote_wish wish, remote_wish_of(spec, command.options));
         wish.source.push_indexes = true;
         wish.source.prefetch = fetch::prefetch_mode::none;
-        NEROFS_TRY(mount::remote_image image,
-                   mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
+        NEROFS_TRY(mount::remote_image image, open_by_itself({wish.source, wish.secrets, wish.cache}));
         print(env, fmt::format("{}: indexes pushed as {}\n", printable(image.identity().resolved), image.pushed()));
         image.close();
         return {};

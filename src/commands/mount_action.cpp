@@ -229,10 +229,8 @@ class mounting {
 
     status only_check() const {
         if (is_remote()) {
-            NEROFS_TRY(mount::remote_image image,
-                       mount::remote_image::open(
-                           {remote_.source, remote_.secrets, remote_.cache, image_.fs_offset, image_.extra_devices},
-                           std::nullopt));
+            NEROFS_TRY(mount::remote_image image, open_by_itself({remote_.source, remote_.secrets, remote_.cache,
+                                                                  image_.fs_offset, image_.extra_devices}));
             image.close();
             return {};
         }

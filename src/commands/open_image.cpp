@@ -172,7 +172,7 @@ result<opened_image> open_remote_image(const cli::source_spec& source, const cli
     NEROFS_TRY(remote_wish wish, remote_wish_of(source, options));
     mount::remote_image::request request{wish.source, wish.secrets, wish.cache};
     request.quiet = true;
-    NEROFS_TRY(mount::remote_image image, mount::remote_image::open(std::move(request), std::nullopt));
+    NEROFS_TRY(mount::remote_image image, open_by_itself(std::move(request)));
     opened_image out;
     if (!image.note().empty()) out.notes.push_back(image.note());
     NEROFS_TRY(std::unique_ptr<remote_reader> reader, remote_reader::make(std::move(image)));

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <tuple>
 
+#include "mount/progress_line.h"
 #include "oci/challenge.h"
 #include "oci/credentials.h"
 #include "os/files.h"
@@ -112,6 +113,15 @@ result<remote_wish> remote_wish_of(const cli::source_spec& spec, const cli::moun
         return fail(cli::not_supported_yet(spec, options));
     }
     return wish;
+}
+
+result<mount::remote_image> open_by_itself(mount::remote_image::request request) {
+    mount::progress_line line;
+    request.waits_for = [&line](const std::string& what) {
+        line.show(what);
+        return true;
+    };
+    return mount::remote_image::open(std::move(request), std::nullopt);
 }
 
 result<fetch::remote_secrets> find_secrets_again(const mount::record& r) {

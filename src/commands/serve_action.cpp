@@ -90,7 +90,7 @@ result<fetch::image_info> open_image(const cli::nerofs_serve& command, serve::se
         NEROFS_TRY(const cli::source_spec spec,
                    cli::classify_source(command.source, command.options, cli::local_entry::none));
         NEROFS_TRY(remote_wish wish, remote_wish_of(spec, command.options));
-        NEROFS_TRY(remote, mount::remote_image::open({wish.source, wish.secrets, wish.cache}, std::nullopt));
+        NEROFS_TRY(remote, open_by_itself({wish.source, wish.secrets, wish.cache}));
         NEROFS_TRY(setup.blobs, remote.blobs());
         setup.fetcher = remote.connect_server();
         setup.patience = remote.patience();

@@ -6,8 +6,10 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 
 #include "mount/children.h"
+#include "mount/progress_line.h"
 #include "os/files.h"
 #include "os/fuse_mount.h"
 
@@ -35,27 +37,6 @@ error keeper_death(os::process& keeper, const std::string& when) {
                       "the keeper (nerofs-keeper) " + (gone ? keeper.reap() : "hung up") + " " + when, EIO)
         .with_hint("see /run/nerofs/log");
 }
-
-// What is waited for, on a terminal, until there is an answer.
-class progress_line {
-  public:
-    void show(const std::string& what) {
-        if (::isatty(STDERR_FILENO) != 1) return;
-        std::string text;
-        for (const char c : what)
-            if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) text += c;
-        std::fprintf(stderr, "\r\033[Knerofs: %s ...", text.c_str());
-        shown_ = true;
-    }
-    void clear() {
-        if (shown_) std::fputs("\r\033[K", stderr);
-        shown_ = false;
-    }
-    ~progress_line() { clear(); }
-
-  private:
-    bool shown_ = false;
-};
 
 struct answered {
     ctl::attach_answer answer;

@@ -3,13 +3,19 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
+#include "base/endian.h"
 #include "os/files.h"
 #include "os/mounts.h"
+#include "os/shared_memory.h"
 
 namespace nerofs::mount {
 namespace {
@@ -43,6 +49,22 @@ result<loop_device> attach_loop(const opened_source& source) {
         if (errno != EBUSY) return fail_errno("'" + loop.path + "'");
     }
     return fail(errno_error(EBUSY, "no free loop device"));
+}
+
+// An EROFS image with nothing but an empty root directory, in one page; src/erofs/ondisk.h says what the fields are.
+std::array<std::byte, 4096> empty_image(std::uint32_t block_bytes) {
+    std::array<std::byte, 4096> image{};
+    const auto put = [&image](std::size_t at, auto value) { std::memcpy(image.data() + at, &value, sizeof value); };
+    constexpr std::size_t superblock = 1024;
+    constexpr std::size_t root = superblock + 128;
+    put(superblock, le32(0xe0f5e1e2));                                                   // magic
+    put(superblock + 12, static_cast<std::uint8_t>(std::countr_zero(block_bytes)));      // block_bits
+    put(superblock + 14, le16(root / 32));                                               // root_nid
+    put(superblock + 16, le64(1));                                                       // inodes
+    put(superblock + 36, le32(static_cast<std::uint32_t>(image.size() / block_bytes)));  // blocks
+    put(root + 4, le16(S_IFDIR | 0755));                                                 // mode
+    put(root + 6, le16(2));                                                              // links
+    return image;
 }
 
 bool kernel_knows_erofs() {
@@ -84,6 +106,23 @@ result<std::string> mount_local(const opened_source& source, const mount_request
     NEROFS_TRY(const loop_device loop, attach_loop(source));
     NEROFS_CHECK(mount_erofs(loop.path, request, needs));
     return "loop (" + loop.path + ")";
+}
+
+std::optional<bool> takes_blocks_of(std::uint32_t bytes) {
+    const auto image = empty_image(bytes);
+    auto file = os::make_memfd("nerofs-probe", image.size());
+    if (!file || ::pwrite(file->get(), image.data(), image.size(), 0) != static_cast<ssize_t>(image.size())) return {};
+    opened_source source;
+    source.file = std::move(*file);
+    source.path = "nerofs-probe";
+    const auto loop = attach_loop(source);
+    if (!loop) return {};
+    const unique_fd context(::fsopen("erofs", FSOPEN_CLOEXEC));
+    if (!context || ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", loop->path.c_str(), 0) != 0 ||
+        ::fsconfig(context.get(), FSCONFIG_SET_FLAG, "ro", nullptr, 0) != 0)
+        return {};
+    if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) return true;
+    return errno == EINVAL ? std::optional(false) : std::nullopt;
 }
 
 }  // namespace nerofs::mount

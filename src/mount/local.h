@@ -1,6 +1,8 @@
 // Mounting an image that this machine has as a file, without a server: by the best way the kernel has.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -22,5 +24,9 @@ status mount_erofs(const std::string& source, const mount_request& request, cons
 // mounted as it is. `force_loop`: the loop device in any case. Returns how, in words for people.
 result<std::string> mount_local(const opened_source& source, const mount_request& request, bool force_loop,
                                 const std::string& needs);
+
+// Whether this kernel's EROFS takes blocks of so many bytes (a power of two), tried with an empty image on a loop
+// device and no mount. Nothing where that can't be tried. Needs root; blocks for as long as a mount.
+std::optional<bool> takes_blocks_of(std::uint32_t bytes);
 
 }  // namespace nerofs::mount

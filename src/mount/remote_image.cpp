@@ -42,6 +42,7 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
         image.request_ = r;
         const status opened = image.open_once(known);
         image.request_.waits_for = nullptr;  // whoever asked need not outlive this
+        image.request_.before_reading = nullptr;
         image.layers_.clear();
         image.metadata_file_.reset();
         if (opened) return image;
@@ -157,6 +158,11 @@ status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& la
         NEROFS_CHECK(
             fetch::send_layer_files(fetcher_.channel, static_cast<std::uint32_t>(layers_.size() - 1), state.files));
     }
+    // What a user's tarindex makes of a layer is another image.
+    const bool complete =
+        std::all_of(layers_.begin(), layers_.end(), [](const layer_state& l) { return bool(l.files.index); });
+    if (request_.before_reading && !complete && request_.source.tarindex.empty())
+        NEROFS_CHECK(request_.before_reading());
     NEROFS_TRY(metadata_file_, new_file());
     return fetch::send_metadata_file(fetcher_.channel, metadata_file_, store_options_for(request_.cache).budget_bytes);
 }

@@ -30,6 +30,8 @@ class remote_image {
         bool quiet = false;  // nobody wants to see what is logged; errors say enough
         // Told what open() waits for, in words; false: nobody waits for it any more.
         std::function<bool(const std::string&)> waits_for{};
+        // Asked before layers are read as a whole to become an image; its error is open()'s.
+        std::function<status()> before_reading{};
     };
 
     remote_image() = default;

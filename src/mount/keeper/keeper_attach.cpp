@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/wire.h"
 #include "mount/keeper/keeper.h"
+#include "mount/local.h"
 #include "os/files.h"
 
 namespace nerofs::mount {
@@ -33,6 +34,19 @@ result<image_identity> identity_of(fd_ref image, const fetch::image_info& info) 
 
 error is_served(const attached_device& device) {
     return make_error(error_kind::usage, device.name() + " is being served; nothing was changed", EBUSY);
+}
+
+// Layers that a kernel won't mount needn't be read. Versions don't tell, as distributions patch kernels: it is asked,
+// and refuses only if it takes larger blocks. Where it can't be asked the mount will tell.
+status layers_can_be_mounted() {
+    const bool refused = fault::point("keeper.layers") != 0 ||
+                         (takes_blocks_of(fetch::part_block_bytes) == false && takes_blocks_of(4096) == true);
+    if (!refused) return {};
+    fetch::image_info layers;
+    layers.kernel_series = "6.4";
+    layers.kernel_feature = "blocks smaller than a page";
+    return fail(make_error(error_kind::unsupported, "this kernel's EROFS has no blocks of 512 bytes", EINVAL)
+                    .with_hint("the image needs " + fetch::needs_of(layers)));
 }
 
 }  // namespace
@@ -140,6 +154,7 @@ status keeper::open_remote(const fetch::remote_secrets& secrets, const std::opti
         const status told = ctl::send_text(front_, ctl::message::progress, what);
         return told || told.error().kind != error_kind::cancelled;
     };
+    request.before_reading = layers_can_be_mounted;
     NEROFS_TRY(remote_, remote_image::open(std::move(request), known));
     const fetch::image_info& info = remote_.info();
     if (!record_.identity.uuid.empty() && record_.identity.uuid != info.uuid)

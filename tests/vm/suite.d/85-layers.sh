@@ -45,12 +45,18 @@ layers_killed() {
     kill $origin
 }
 
-# Blocks of 512 bytes are for Linux 6.4 and later.
+# Blocks of 512 bytes are for Linux 6.4 and later; layers aren't read to find that out.
 layers_refused() {
+    modprobe loop # which the kernel is asked by
     serve_layers
     mkdir m
     try 32 "$bin/mount.erofs" -t erofs.nbd -o "cache.dir=$PWD/cache" "$reference" m
     says_like 'mount.erofs: cannot mount*; the image needs Linux 6.4 or later (*)'
+    ! grep /blobs/ "$scratch/requests" || fail "layers were asked for"
+    nothing_left
+    # Without a mount they are of use here, too.
+    try 0 "$bin/nerofs" ls -o "cache.dir=$PWD/cache" "$reference"
+    [[ $out ]] || fail "nothing is listed"
     kill $origin
 }
 
