@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <string>
@@ -14,19 +13,17 @@
 #include "base/checked.h"
 #include "erofs/reader.h"
 #include "erofs/tree.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
+using namespace nerofs::fuzz;
 
 // Enough for every input of interest to end by itself, and few enough for thousands of runs a second.
 constexpr std::uint64_t names_a_run = 500;
 constexpr std::uint64_t bytes_a_file = 3000;
 constexpr std::uint64_t reads_a_run = 200000;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 class input_reader final : public erofs::byte_reader {
   public:
@@ -43,14 +40,6 @@ class input_reader final : public erofs::byte_reader {
     std::span<const std::byte> input_;
     std::uint64_t reads_ = 0;
 };
-
-template <class T>
-void check_error(const result<T>& r) {
-    if (r) return;
-    const std::string text = r.error().message();
-    require(!text.empty());
-    for (const char c : text) require(static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
-}
 
 void look_at(erofs::reader& image, std::string_view path, const erofs::inode& i) {
     check_error(image.xattrs(i));

@@ -24,7 +24,16 @@ void check(std::span<const std::byte> file) {
         require(parsed.error().kind == error_kind::corrupt || parsed.error().kind == error_kind::unsupported);
         return;
     }
-    require(parsed->tarindex.size() <= most_tarindex_bytes && parsed->units.size() == parsed->unit_count());
+    require(parsed->tarindex.size() <= most_tarindex_bytes);
+    require(parsed->units.size() + parsed->chunks.size() == parsed->unit_count());
+    for (std::size_t i = 0; i < parsed->unit_count(); ++i) {
+        const auto [begin, end] = parsed->unit(i);
+        require(begin < end && end <= parsed->content_bytes && parsed->unit_at(begin) == i);
+        require(parsed->unit_at(end - 1) == i && parsed->unit_at(end) > i);
+        const layer::decoding_place from = parsed->place_before(end - 1);
+        require(from.stored_begin < from.stored_end && from.stored_end <= parsed->stored_bytes);
+        require(from.content_begin < end);
+    }
     std::uint64_t stored = 0;
     for (const auto& c : parsed->checkpoints) {
         require(c.stored_offset >= stored && c.stored_offset < parsed->stored_bytes);
@@ -37,6 +46,7 @@ void check(std::span<const std::byte> file) {
     require(again.has_value());
     const auto reparsed = layer::layer_index::parse(*again, most_tarindex_bytes);
     require(reparsed && reparsed->checkpoints == parsed->checkpoints && reparsed->units == parsed->units);
+    require(reparsed->chunks == parsed->chunks);
     require(reparsed->tarindex == parsed->tarindex && reparsed->stored_digest == parsed->stored_digest);
     require(reparsed->unresolved.size() == parsed->unresolved.size());
 }

@@ -6,79 +6,20 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "base/checked.h"
 #include "erofs/ondisk.h"
-#include "erofs/reader.h"
-#include "erofs/tree.h"
-#include "erofs/writer.h"
 #include "layer/marked_tree.h"
+#include "written_tree.h"
 
 namespace {
 
 using namespace nerofs;
+using namespace nerofs::fuzz;
 
 constexpr std::uint64_t names_a_run = 2000;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
-
-void check_error(const status& outcome) {
-    if (outcome) return;
-    require(!outcome.error().text.empty());
-    for (const char c : outcome.error().message()) require(static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
-}
-
-// Bytes, and zeros behind them up to any offset when it says so.
-class bytes_reader final : public erofs::byte_reader {
-  public:
-    bytes_reader(std::span<const std::byte> bytes, bool endless) : bytes_(bytes), endless_(endless) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        if (!endless_ && !range_within<std::uint64_t>(offset, into.size(), bytes_.size()))
-            return fail(error_kind::corrupt, "beyond the end");
-        std::fill(into.begin(), into.end(), std::byte{0});
-        if (offset >= bytes_.size()) return {};
-        const std::size_t here = std::min<std::uint64_t>(into.size(), bytes_.size() - offset);
-        std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset), here, into.begin());
-        return {};
-    }
-
-  private:
-    std::span<const std::byte> bytes_;
-    bool endless_;
-};
-
-void write(const layer::merged_tree& tree) {
-    const auto index = erofs::write_index(tree, tree.devices());
-    if (!index) {
-        require(index.error().kind == error_kind::unsupported);
-        return;
-    }
-    bytes_reader bytes(index->bytes, true);
-    std::uint64_t all = index->bytes.size();
-    for (const std::uint64_t device : tree.devices()) all += device;
-    auto image = erofs::reader::open(bytes, all);
-    require(image.has_value());
-    const auto walked = erofs::walk(*image, [&](std::string_view, const erofs::inode& i) -> status {
-        const auto attributes = image->xattrs(i);
-        require(attributes.has_value());
-        for (const erofs::xattr& a : *attributes)
-            require(a.name != layer::opaque_attribute && a.name != layer::implied_attribute);
-        require(i.type != erofs::file_type::character || i.device_major != 0 || i.device_minor != 0);
-        if (i.type == erofs::file_type::symlink) require(image->read_link(i).has_value());
-        if (i.type == erofs::file_type::regular && i.size > 0) {
-            const auto where = image->map(i, i.size - 1);
-            require(where && where->address >= index->bytes.size() && where->address < all);
-        }
-        return {};
-    });
-    require(walked || walked.error().kind == error_kind::unsupported);
-}
 
 // The checksum is no obstacle to whoever makes an index by hand.
 std::vector<std::byte> without_checksum(std::span<const std::byte> index) {
@@ -117,10 +58,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const bool upper : {false, true}) {
         if (!added) break;
         const std::vector<std::byte> bytes = without_checksum(upper ? input.subspan(split) : input.first(split));
-        bytes_reader reader(bytes, false);
+        bytes_reader reader(bytes, bytes.size());
         added = merged.add(reader, bytes.size(), upper ? links : none);
         check_error(added);
     }
-    if (added) write(merged);
+    if (!added) return 0;
+    write_and_walk(merged, merged.devices(), [](const erofs::inode& i, std::span<const erofs::xattr> attributes) {
+        for (const erofs::xattr& a : attributes)
+            require(a.name != layer::opaque_attribute && a.name != layer::implied_attribute);
+        require(i.type != erofs::file_type::character || i.device_major != 0 || i.device_minor != 0);
+    });
     return 0;
 }

@@ -244,13 +244,13 @@ chunk_range planner::widen(chunk_range run) const {
     return best;
 }
 
-// Claims `run` from its front, then what lies around it inside of `wide` and of the units of both.
+// Claims `run` from its front, then what lies around it inside of `wide` and of what comes with both.
 std::optional<planned_request> planner::take(chunk_range run, chunk_range wide, priority level, plan_time now) {
     const std::uint64_t wanted = table_->claim(run);
     if (wanted == 0) return std::nullopt;
-    const std::uint64_t unit = to_chunks(limits_.unit_bytes);
-    wide = {std::min(run.first, wide.empty() ? run.first : wide.first) / unit * unit,
-            std::min(chunk_count(blob_bytes_), (std::max(run.end, wide.end) + unit - 1) / unit * unit)};
+    if (wide.empty()) wide = run;
+    wide = {std::min(run.first, wide.first), std::max(run.end, wide.end)};
+    if (limits_.fetched_together) wide = limits_.fetched_together(wide);
     chunk_range got{run.first, run.first + wanted};
     if (got.end == run.end && wide.end > run.end) got.end += table_->claim({run.end, wide.end});
     while (got.first > wide.first && !flying(got.first - 1) && table_->claim({got.first - 1, got.first}) == 1)

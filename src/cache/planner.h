@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -37,7 +38,8 @@ struct planner_limits {
         250};                                   // a cut request shouldn't take longer than that, nor than 8 round trips
     std::uint64_t min_block_bytes = 64 * 1024;  // what a lone miss is rounded to, by the link
     std::uint64_t max_block_bytes = 512 * 1024;
-    std::uint64_t unit_bytes = chunk_bytes;  // a part of an aligned unit costs as much as all of it: requests are whole
+    // The chunks that cost nothing more when these are fetched; all of these are among them. None: there aren't any.
+    std::function<chunk_range(chunk_range)> fetched_together{};
     std::uint64_t max_dense_bytes = 2u << 20;    // what a miss in a half-full neighbourhood is rounded to
     std::uint64_t max_window_bytes = 64u << 20;  // how far a stream is run ahead of
     std::uint64_t opening_allowance = 3u << 20;  // each for what lies around misses and ahead of streams

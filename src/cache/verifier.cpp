@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "codec/hex.h"
 #include "os/files.h"
 
 namespace nerofs::cache {
@@ -13,10 +12,10 @@ constexpr std::size_t buffer_bytes = 256 * 1024;
 }  // namespace
 
 result<blob_verifier> blob_verifier::make(fd_ref data, const live_map& map, std::string_view digest) {
-    constexpr std::string_view prefix = "sha256:";
+    const auto expected = codec::sha256_named(digest);
+    if (!expected) return fail(error_kind::usage, "only sha256 digests can be checked");
     blob_verifier v(data, map);
-    if (!digest.starts_with(prefix) || !codec::from_hex(digest.substr(prefix.size()), v.expected_))
-        return fail(error_kind::usage, "only sha256 digests can be checked");
+    v.expected_ = *expected;
     v.buffer_.resize(buffer_bytes);
     return v;
 }

@@ -5,8 +5,12 @@
 #include <new>
 #include <stdexcept>
 
+#include "codec/hex.h"
+
 namespace nerofs::codec {
 namespace {
+
+constexpr std::string_view name_prefix = "sha256:";
 
 void must(int openssl_ok) {
     if (openssl_ok != 1) throw std::runtime_error("OpenSSL can't compute SHA-256");
@@ -48,6 +52,16 @@ sha256_digest sha256::finish() {
 
 sha256_digest sha256::of(std::span<const std::byte> bytes) {
     return sha256().update(bytes).finish();
+}
+
+std::string sha256_name(const sha256_digest& digest) {
+    return std::string(name_prefix) += to_hex(digest);
+}
+
+std::optional<sha256_digest> sha256_named(std::string_view name) {
+    sha256_digest digest;
+    if (!name.starts_with(name_prefix) || !from_hex(name.substr(name_prefix.size()), digest)) return std::nullopt;
+    return digest;
 }
 
 }  // namespace nerofs::codec

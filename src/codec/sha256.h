@@ -4,7 +4,10 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 
 namespace nerofs::codec {
 
@@ -29,5 +32,9 @@ class sha256 {
     struct state;
     std::unique_ptr<state> state_;
 };
+
+// As registries write it: "sha256:<hex>", 64 lower-case digits; read in either case.
+std::string sha256_name(const sha256_digest& digest);
+std::optional<sha256_digest> sha256_named(std::string_view name);
 
 }  // namespace nerofs::codec

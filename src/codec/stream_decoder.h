@@ -1,4 +1,4 @@
-// A gzip or zstd stream decoded from some place on, in pieces of any size: for spans that have no bound, and for bytes
+// A gzip, zstd or plain stream decoded from some place on, in pieces of any size: for spans that have no bound, and for bytes
 // that are still arriving.
 #pragma once
 
@@ -41,5 +41,8 @@ result<std::unique_ptr<stream_decoder>> decode_gzip(inflater by = inflater::fast
 
 // From the start of a frame. Takes up to max_zstd_window_bytes of memory.
 std::unique_ptr<stream_decoder> decode_zstd();
+
+// Bytes as they are.
+std::unique_ptr<stream_decoder> decode_plain();
 
 }  // namespace nerofs::codec

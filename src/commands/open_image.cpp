@@ -11,14 +11,13 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <utility>
 
-#include "base/checked.h"
 #include "commands/remote_reader.h"
 #include "commands/remote_request.h"
+#include "erofs/memory_reader.h"
 #include "erofs/superblock.h"
 #include "layer/ingest.h"
 #include "layer/merge.h"
@@ -39,20 +38,6 @@ class file_reader final : public erofs::byte_reader {
 
   private:
     unique_fd file_;
-};
-
-class memory_reader final : public erofs::byte_reader {
-  public:
-    explicit memory_reader(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        if (!range_within<std::uint64_t>(offset, into.size(), bytes_.size()))
-            return fail(error_kind::corrupt, "ends before what is wanted of it");
-        if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
-        return {};
-    }
-
-  private:
-    std::vector<std::byte> bytes_;
 };
 
 result<std::uint64_t> size_of(fd_ref file) {
@@ -103,13 +88,12 @@ result<opened_image> open_tar(unique_fd file, std::uint64_t size, layer::compres
     NEROFS_TRY(layer::layer_index index, pass.finish());
 
     layer::merged_tree tree;
-    const std::uint64_t index_bytes = index.tarindex.size();
-    memory_reader kept(std::move(index.tarindex));
-    NEROFS_CHECK(tree.add(kept, index_bytes));
+    erofs::memory_reader kept(index.tarindex);
+    NEROFS_CHECK(tree.add(kept, kept.size()));
     NEROFS_TRY(erofs::index_image image, erofs::write_index(tree, tree.devices()));
     opened_image out;
     out.metadata_bytes = image.bytes.size();
-    out.metadata = std::make_unique<memory_reader>(std::move(image.bytes));
+    out.metadata = std::make_unique<erofs::memory_reader>(std::move(image.bytes));
     out.devices.push_back(std::make_unique<file_reader>(decoded ? std::move(decoded) : std::move(file)));
     if (!index.unresolved.empty()) {
         out.notes.push_back(

@@ -1,105 +1,49 @@
 #include "ctl/messages.h"
 
-#include <type_traits>
-
 namespace nerofs::ctl {
+
+void walk_fields(auto&& take, attach_request& r) {
+    take(r.id, r.source, r.path, r.target, r.fs_offset, r.extra_devices, r.via, r.nbd.method, r.nbd.connections,
+         r.nbd.timeout, r.nbd.dead_timeout, r.remote, r.secrets, r.cache.none, r.cache.directory, r.cache.bytes);
+}
+
+void walk_fields(auto&& take, reattach_request& r) {
+    take(r.record, r.index, r.secrets);
+}
+
+void walk_fields(auto&& take, attach_answer& a) {
+    take(a.device, a.transport, a.note, a.needs);
+}
+
+void walk_fields(auto&& take, mount_status& s) {
+    take(s.id, s.source, s.target, s.device, s.transport, s.size_bytes, s.block_size, s.connections, s.live_connections,
+         s.keeper_pid, s.server_pid, s.server_restarts, s.requests, s.reply_bytes, s.errors, s.takeovers, s.attached_at,
+         s.remote, s.fetcher_pid, s.fetcher_restarts, s.resolved, s.fetched);
+}
+
 namespace {
-
-// One list of fields for each message, walked by a writer or a reader, so that the two can't differ.
-struct put_fields {
-    wire_writer& to;
-    template <class T>
-    put_fields& operator&(const T& value) {
-        if constexpr (std::is_same_v<T, std::chrono::seconds>) {
-            to.put(value.count());
-        } else if constexpr (requires { fetch::encode(to, value); }) {
-            fetch::encode(to, value);
-        } else {
-            to.put(value);
-        }
-        return *this;
-    }
-};
-
-struct get_fields {
-    wire_reader& from;
-    template <class T>
-    get_fields& operator&(T& value) {
-        if constexpr (std::is_same_v<T, std::chrono::seconds>) {
-            value = std::chrono::seconds(from.get<std::int64_t>());
-        } else if constexpr (std::is_same_v<T, std::string>) {
-            value = from.text();
-        } else if constexpr (requires { fetch::decode(from, value); }) {
-            fetch::decode(from, value);
-        } else {
-            value = from.get<T>();
-        }
-        return *this;
-    }
-};
-
-template <class Fields, class Message>
-requires std::is_same_v<std::remove_const_t<Message>, attach_request>
-void walk(Fields f, Message& m) {
-    f& m.id& m.source& m.path& m.target& m.fs_offset& m.extra_devices& m.via& m.nbd.method& m.nbd.connections& m.nbd
-        .timeout& m.nbd.dead_timeout& m.remote& m.secrets& m.cache.none& m.cache.directory& m.cache.bytes;
-}
-
-template <class Fields, class Message>
-requires std::is_same_v<std::remove_const_t<Message>, reattach_request>
-void walk(Fields f, Message& m) {
-    f& m.record& m.index& m.secrets;
-}
-
-template <class Fields, class Message>
-requires std::is_same_v<std::remove_const_t<Message>, attach_answer>
-void walk(Fields f, Message& m) {
-    f& m.device& m.transport& m.note& m.needs;
-}
-
-template <class Fields, class Message>
-requires std::is_same_v<std::remove_const_t<Message>, mount_status>
-void walk(Fields f, Message& m) {
-    f& m.id& m.source& m.target& m.device& m.transport& m.size_bytes& m.block_size& m.connections& m.live_connections& m
-        .keeper_pid& m.server_pid& m.server_restarts& m.requests& m.reply_bytes& m.errors& m.takeovers& m.attached_at& m
-        .remote& m.fetcher_pid& m.fetcher_restarts& m.resolved& m.fetched;
-}
-
-template <class Fields, class Message>
-requires std::is_same_v<std::remove_const_t<Message>, error>
-void walk(Fields f, Message& m) {
-    f& m.kind& m.code& m.text& m.hint;
-}
-
-os::packet packet_of(const wire_writer& body) {
-    return {{body.bytes().begin(), body.bytes().end()}, {}};
-}
 
 template <class Message>
 os::packet encode_message(message type, const Message& m) {
     wire_writer body;
     body.put(type);
-    walk(put_fields{body}, m);
-    return packet_of(body);
+    encode(body, m);
+    return {{body.bytes().begin(), body.bytes().end()}, {}};
 }
 
 template <class Message>
 result<Message> decode_message(wire_reader& from) {
     Message m;
-    walk(get_fields{from}, m);
+    decode(from, m);
     if (!from.done()) return fail(error_kind::corrupt, "a message is malformed");
     return m;
 }
 
 }  // namespace
 
-void encode(wire_writer& to, const error& e) {
-    walk(put_fields{to}, e);
-}
-
 error decode_error(wire_reader& from) {
     error e;
-    walk(get_fields{from}, e);
+    decode(from, e);
     if (!from.done()) return make_error(error_kind::corrupt, "a message is malformed");
     return e;
 }

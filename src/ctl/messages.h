@@ -106,7 +106,6 @@ struct mount_status {
 
 enum class settled : std::uint8_t { in_use, ending };
 
-void encode(wire_writer& to, const error& e);
 error decode_error(wire_reader& from);
 
 os::packet encode(const attach_request& r);

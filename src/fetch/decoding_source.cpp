@@ -60,12 +60,13 @@ struct job {
     bool cancelled = false;
     bool over = false;
 
-    std::unique_ptr<codec::stream_decoder> decoder;
-    std::uint64_t at = 0;              // content offset of what the decoder makes next
-    std::uint64_t unit = 0;            // the next one to be handed on
+    std::unique_ptr<codec::stream_decoder> decoder;  // none: `unit` isn't begun
+    std::uint64_t stored_at = 0;                     // of the next byte to be taken
+    std::uint64_t at = 0;                            // content offset of what the decoder makes next
+    std::size_t unit = 0;                            // the next one to be handed on
     std::vector<std::byte> buffer;     // of that unit; before it, of what is passed over
     bool damaged = false;              // what take() has failed of
-    std::optional<std::uint64_t> bad;  // the unit that was wrong last
+    std::optional<std::size_t> bad;    // the unit that was wrong last
     std::uint64_t delivered = 0;
 };
 
@@ -93,6 +94,8 @@ class decoding_source::engine : public std::enable_shared_from_this<engine> {
     bool was_last_piece(job& j);
     status take(job& j, std::span<const std::byte> stored);
     status unit_done(job& j, std::span<const std::byte> unit);
+    status zeros_before_unit(job& j);
+    status hand_on(job& j, std::uint64_t begin, std::span<const std::byte> content);
     status begin_at_unit(job& j, codec::inflater by);
     tl::unexpected<error> damage(job& j, error why) const;
     status again(job& j);
@@ -110,10 +113,13 @@ class decoding_source::engine : public std::enable_shared_from_this<engine> {
     void on_end(const job_ptr& j, piece& p, const source::read_result& how);
 
     bool finished(const job& j) const { return j.delivered == j.what.length; }
-    std::uint64_t unit_begin(std::uint64_t unit) const { return unit * index_->unit_bytes; }
-    std::uint64_t unit_end(std::uint64_t unit) const { return std::min(unit_begin(unit + 1), index_->content_bytes); }
-    std::uint64_t first_stored(std::uint64_t unit) const {
-        return index_->checkpoints[index_->checkpoint_before(unit_begin(unit))].first_byte();
+    // Behind the last unit that has bytes before this one.
+    std::size_t units_end(std::uint64_t content_end) const {
+        const std::size_t last = index_->unit_at(content_end);
+        return last < index_->unit_count() && index_->unit(last).begin < content_end ? last + 1 : last;
+    }
+    std::uint64_t stored_begin(std::size_t unit) const {
+        return index_->place_before(index_->unit(unit).begin).stored_begin;
     }
 
     const std::shared_ptr<const layer::layer_index> index_;
@@ -138,20 +144,21 @@ source::byte_source::id decoding_source::engine::read(source::read_request what,
     j->done = std::move(done);
     const std::uint64_t offset = j->what.offset;
     const std::uint64_t length = j->what.length;
-    if (index_->how == layer::compression::plain || index_->checkpoints.empty()) {
+    if (index_->how != layer::compression::plain && index_->chunks.empty() && index_->checkpoints.empty()) {
         j->refused = make_error(error_kind::usage, "a layer without checkpoints isn't decoded");
     } else if (!range_within(offset, length, index_->content_bytes)) {
         j->refused =
             make_error(error_kind::usage, layer::short_name(index_->stored_digest) + ": a read beyond its end");
     } else if (length != 0) {
-        const std::uint64_t end = unit_end((offset + length - 1) / index_->unit_bytes);
-        const auto last = index_->checkpoint_before(end - 1) + 1;
-        j->stored_end =
-            last == index_->checkpoints.size() ? index_->stored_bytes : index_->checkpoints[last].stored_offset;
-        const layer::checkpoint& before = index_->checkpoints[last - 1];
-        j->likely_end = std::min(j->stored_end, before.stored_offset + (end - before.content_offset) + overhead);
-        j->unit = offset / index_->unit_bytes;
-        j->next_stored = first_stored(j->unit);
+        j->unit = index_->unit_at(offset);
+        const std::size_t behind = units_end(offset + length);
+        if (j->unit < behind) {
+            const std::uint64_t end = index_->unit(behind - 1).end;
+            const layer::decoding_place last = index_->place_before(end - 1);
+            j->stored_end = last.stored_end;
+            j->likely_end = std::min(j->stored_end, last.stored_begin + (end - last.content_begin) + overhead);
+            j->next_stored = j->stored_at = stored_begin(j->unit);
+        }
     }
     {
         const std::lock_guard lock(mutex_);
@@ -161,7 +168,7 @@ source::byte_source::id decoding_source::engine::read(source::read_request what,
             workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
             pthread_setname_np(workers_.back().native_handle(), "decode");
         }
-        if (j->refused || length == 0) hand_to_worker(j);
+        if (j->refused || j->next_stored == j->stored_end) hand_to_worker(j);
         changed_.notify_all();
     }
     ask();
@@ -357,55 +364,87 @@ tl::unexpected<error> decoding_source::engine::damage(job& j, error why) const {
 }
 
 status decoding_source::engine::take(job& j, std::span<const std::byte> stored) {
-    NEROFS_CHECK(wanted(j));
-    if (stored.empty()) return {};
-    if (!j.decoder) NEROFS_CHECK(begin_at_unit(j, codec::inflater::fastest));
-    while (!finished(j)) {
+    for (;;) {
         NEROFS_CHECK(wanted(j));
-        const std::uint64_t begin = unit_begin(j.unit);
-        const std::uint64_t end = unit_end(j.unit);
+        if (!j.decoder) {
+            NEROFS_CHECK(zeros_before_unit(j));
+            if (finished(j)) return {};
+            const std::uint64_t begin = stored_begin(j.unit);
+            if (j.stored_at > begin) return damage(j, make_error(error_kind::corrupt, "what is before it is longer"));
+            const std::size_t passed = std::min<std::uint64_t>(begin - j.stored_at, stored.size());
+            stored = stored.subspan(passed);
+            j.stored_at += passed;
+            if (stored.empty()) return {};
+            NEROFS_CHECK(begin_at_unit(j, j.bad == j.unit ? codec::inflater::zlib : codec::inflater::fastest));
+        }
+        const auto [begin, end] = index_->unit(j.unit);
         const auto room = j.at < begin
                               ? std::span(j.buffer).first(std::min<std::uint64_t>(begin - j.at, j.buffer.size()))
                               : std::span(j.buffer).subspan(j.at - begin, end - j.at);
         const auto made = j.decoder->decode(stored, room);
         if (!made) return made.error().kind == error_kind::corrupt ? damage(j, made.error()) : fail(made.error());
         stored = stored.subspan(made->taken);
+        j.stored_at += made->taken;
         j.at += made->made;
         if (j.at == end) {
             NEROFS_CHECK(unit_done(j, std::span(j.buffer).first(end - begin)));
+            if (finished(j)) return {};
         } else if (made->made == 0) {
-            if (stored.empty()) break;
+            if (stored.empty()) return {};
             if (made->taken == 0) return damage(j, make_error(error_kind::corrupt, "the stream goes no further"));
         }
     }
-    return {};
 }
 
 status decoding_source::engine::unit_done(job& j, std::span<const std::byte> unit) {
-    if (!index_->units.empty() && codec::sha256::of(unit) != index_->units[j.unit])
+    const codec::sha256_digest* const digest = index_->unit_digest(j.unit);
+    if (digest != nullptr && codec::sha256::of(unit) != *digest)
         return damage(j, make_error(error_kind::corrupt, "its digest is wrong"));
-    const std::uint64_t begin = unit_begin(j.unit++);
+    NEROFS_CHECK(hand_on(j, index_->unit(j.unit++).begin, unit));
+    // The next chunk lies behind what isn't of any.
+    if (!index_->chunks.empty()) j.decoder.reset();
+    return {};
+}
+
+status decoding_source::engine::zeros_before_unit(job& j) {
+    static constexpr std::array<std::byte, 65536> zeros{};
+    const std::uint64_t end =
+        j.unit < index_->unit_count() ? index_->unit(j.unit).begin : index_->content_bytes;
+    for (;;) {
+        const std::uint64_t at = j.what.offset + j.delivered;
+        if (at >= end || finished(j)) return {};
+        NEROFS_CHECK(hand_on(j, at, std::span(zeros).first(std::min<std::uint64_t>(end - at, zeros.size()))));
+    }
+}
+
+// What is asked for of it.
+status decoding_source::engine::hand_on(job& j, std::uint64_t begin, std::span<const std::byte> content) {
     const std::uint64_t from = std::max(begin, j.what.offset);
-    const std::uint64_t to = std::min(begin + unit.size(), j.what.offset + j.what.length);
-    NEROFS_CHECK(j.what.sink(from, unit.subspan(from - begin, to - from)));
+    const std::uint64_t to = std::min(begin + content.size(), j.what.offset + j.what.length);
+    NEROFS_CHECK(j.what.sink(from, content.subspan(from - begin, to - from)));
     j.delivered += to - from;
     return {};
 }
 
 status decoding_source::engine::begin_at_unit(job& j, codec::inflater by) {
-    const layer::checkpoint& from = index_->checkpoints[index_->checkpoint_before(unit_begin(j.unit))];
-    j.at = from.content_offset;
-    j.buffer.resize(index_->unit_bytes);
-    if (index_->how == layer::compression::zstd) {
+    const auto [begin, end] = index_->unit(j.unit);
+    j.at = index_->place_before(begin).content_begin;
+    j.buffer.resize(index_->chunks.empty() ? index_->unit_bytes : end - begin);
+    if (index_->how == layer::compression::plain) {
+        j.decoder = codec::decode_plain();
+    } else if (index_->how == layer::compression::zstd) {
         j.decoder = codec::decode_zstd();
-        return {};
+    } else if (!index_->chunks.empty()) {
+        NEROFS_TRY(j.decoder, codec::decode_gzip(by));
+    } else {
+        const layer::checkpoint& from = index_->checkpoints[index_->checkpoint_before(begin)];
+        NEROFS_TRY(const auto window, layer::unpack_window(from.window));
+        NEROFS_TRY(j.decoder, codec::decode_gzip_from({.compressed_offset = from.stored_offset,
+                                                       .decoded_offset = from.content_offset,
+                                                       .bits = from.bits,
+                                                       .window = window},
+                                                      by));
     }
-    NEROFS_TRY(const auto window, layer::unpack_window(from.window));
-    NEROFS_TRY(j.decoder, codec::decode_gzip_from({.compressed_offset = from.stored_offset,
-                                                   .decoded_offset = from.content_offset,
-                                                   .bits = from.bits,
-                                                   .window = window},
-                                                  by));
     return {};
 }
 
@@ -415,12 +454,12 @@ status decoding_source::engine::again(job& j) {
     {
         const std::lock_guard lock(mutex_);
         drop_pieces(j, to_cancel);
-        j.next_stored = first_stored(j.unit);
+        j.next_stored = j.stored_at = stored_begin(j.unit);
     }
     for (const id number : to_cancel) stored_.cancel(number);
     j.bad = j.unit;
     j.damaged = false;
-    NEROFS_CHECK(begin_at_unit(j, codec::inflater::zlib));
+    j.decoder.reset();
     ask();
     return {};
 }
@@ -485,10 +524,22 @@ void decoding_source::cancel(id which) {
     engine_->cancel(which);
 }
 
-std::uint64_t decoded_together(const layer::layer_index& index) {
-    const std::uint64_t units = index.content_bytes / index.unit_bytes + (index.content_bytes % index.unit_bytes != 0);
-    const std::uint64_t checkpoints = std::max<std::uint64_t>(index.checkpoints.size(), 1);
-    return index.unit_bytes * std::max<std::uint64_t>((units + checkpoints / 2) / checkpoints, 1);
+layer::content_range decoded_together(const layer::layer_index& index, layer::content_range part) {
+    const std::size_t first = index.unit_at(part.begin);
+    if (part.begin >= part.end || first == index.unit_count()) return part;
+    if (!index.chunks.empty()) {
+        const std::size_t last = index.unit_at(part.end - 1);
+        if (index.unit(first).begin < part.begin) part.begin = index.unit(first).begin;
+        if (last < index.unit_count() && index.unit(last).begin < part.end)
+            part.end = std::max(part.end, index.unit(last).end);
+        return part;
+    }
+    const std::uint64_t places =
+        index.how == layer::compression::plain ? index.unit_count() : std::max<std::uint64_t>(index.checkpoints.size(), 1);
+    const std::uint64_t together =
+        index.unit_bytes * std::max<std::uint64_t>((index.unit_count() + places / 2) / places, 1);
+    return {part.begin / together * together,
+            std::min((part.end + together - 1) / together * together, index.content_bytes)};
 }
 
 result<layer::layer_index> index_of(const codec::zinfo& checkpoints, const codec::sha256_digest& stored_digest,

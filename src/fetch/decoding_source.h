@@ -1,4 +1,4 @@
-// The content of a compressed layer, read through the blob it is stored in.
+// The content of a layer, checked, read through the blob it is stored in.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct decoding_source_options {
 };
 
 // Offsets and lengths of its reads are of the content. A read takes one contiguous range of the stored blob, from the
-// checkpoint at or before its first unit to where its last one ends at the latest, and decodes it as it arrives;
+// place where decoding its first unit can begin to where its last one ends at the latest, and decodes it as it arrives;
 // each unit is handed on when all of it is there and its digest is right (of one that is only partly asked for, that
 // part). What is asked for should be whole units, as decoded_together() says. A unit that is wrong is fetched once
 // more, and decoded by zlib; then it is an error. Nothing is kept between reads: a layer that is one zstd frame is read
@@ -32,7 +32,7 @@ struct decoding_source_options {
 // workers, which it starts with the first read. Nothing is decoded on the threads of the source below.
 class decoding_source final : public source::byte_source {
   public:
-    // `stored` has to outlive it. An index of a plain layer isn't for this: its reads are errors (usage).
+    // `stored` has to outlive it. The index: as layer_index::parse() takes it, or index_of() makes it.
     decoding_source(std::shared_ptr<const layer::layer_index> index, source::byte_source& stored,
                     decoding_source_options options = {});
     // Ends all reads with kind cancelled and returns when their completions have been called. The source below may go
@@ -52,8 +52,8 @@ class decoding_source final : public source::byte_source {
     std::shared_ptr<engine> engine_;
 };
 
-// Aligned ranges of so many bytes cost as much as a part of them: a unit, or as many as there are between checkpoints.
-std::uint64_t decoded_together(const layer::layer_index& index);
+// What costs no more than this part of it: whole units, or as many as there are between checkpoints.
+layer::content_range decoded_together(const layer::layer_index& index, layer::content_range part);
 
 // What a decoding_source has to know of a layer whose checkpoints come as a zinfo file, from a peer: without digests of
 // units, nothing that is decoded is checked. Takes some 0.1 ms a checkpoint. Errors: corrupt (checkpoints beyond the

@@ -9,9 +9,9 @@
 #include "codec/sha256.h"
 #include "codec/stream_decoder.h"
 #include "codec/zinfo.h"
+#include "erofs/memory_reader.h"
 #include "erofs/superblock.h"
 #include "fetch/decoding_source.h"
-#include "fetch/memory_image.h"
 #include "os/files.h"
 #include "os/shared_memory.h"
 #include "source/in_order.h"
@@ -59,7 +59,7 @@ result<std::uint64_t> content_size(const remote_layer& layer, const codec::zinfo
 }
 
 result<std::uint64_t> content_size(std::span<const std::byte> tarindex) {
-    memory_image image(tarindex);
+    erofs::memory_reader image(tarindex);
     NEROFS_TRY(const erofs::superblock_info super,
                erofs::read_superblock(image, std::numeric_limits<std::int64_t>::max(), false));
     if (!super.flat_devices || super.needed_bytes <= tarindex.size())
@@ -98,7 +98,7 @@ result<std::vector<remote_part>> open_given_layer(remote_layer layer, const give
     if (!files.zinfo) {
         std::vector<remote_layer> one;
         one.push_back(std::move(layer));
-        NEROFS_TRY(opened_layers opened, open_layers(one, work, nullptr, timeout, tarindex));
+        NEROFS_TRY(opened_layers opened, open_layers(one, work, {}, timeout, tarindex));
         return std::move(opened.parts);
     }
     auto content = content_by_zinfo(layer, files.zinfo, tarindex, timeout);
@@ -118,8 +118,7 @@ result<layer::layer_index> index_of_zinfo(fd_ref zinfo, const remote_part& part)
     if (!part.key.empty() && key_of(part.layer, bytes, part.size) != part.key)
         return fail(error_kind::usage, "it is not the file that was given: it has changed", ESTALE);
     NEROFS_TRY(const codec::zinfo places, codec::zinfo::parse(bytes, part.layer_size));
-    codec::sha256_digest digest{};
-    (void)codec::from_hex(std::string_view(part.layer).substr(part.layer.find(':') + 1), digest);
+    const auto digest = codec::sha256_named(part.layer).value_or(codec::sha256_digest{});
     return index_of(places, digest, part.layer_size, part.size);
 }
 

@@ -15,10 +15,9 @@
 
 #include "base/log.h"
 #include "cache/key.h"
-#include "codec/hex.h"
 #include "codec/sha256.h"
+#include "erofs/memory_reader.h"
 #include "erofs/writer.h"
-#include "fetch/memory_image.h"
 #include "layer/ingest.h"
 #include "layer/merge.h"
 #include "os/files.h"
@@ -36,18 +35,6 @@ constexpr auto room_pause = 200ms;
 constexpr unsigned most_room_pauses = 50;
 constexpr std::uint64_t page_bytes = 4096;  // what a kernel reads at least, on most machines
 constexpr std::uint64_t most_index_bytes = std::uint64_t{1} << 30;
-
-std::string digest_text(const codec::sha256_digest& digest) {
-    return "sha256:" + codec::to_hex(digest);
-}
-
-// "sha256:<hex>" as its bytes; other algorithms can't be computed here.
-std::optional<codec::sha256_digest> digest_bytes(std::string_view text) {
-    codec::sha256_digest digest;
-    constexpr std::string_view prefix = "sha256:";
-    if (!text.starts_with(prefix) || !codec::from_hex(text.substr(prefix.size()), digest)) return std::nullopt;
-    return digest;
-}
 
 // Appends to a file in the cache, leaving holes where there are only zeros; a full disk is waited for, for a while.
 class appender {
@@ -115,9 +102,9 @@ status write_all(fd_ref file, std::span<const std::byte> bytes, std::function<st
 
 class opening {
   public:
-    opening(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
+    opening(const std::vector<remote_layer>& layers, layer_work& work, std::span<index_offer* const> offers,
             std::chrono::milliseconds timeout, std::span<const std::byte> metadata)
-        : layers_(layers), work_(work), others_(others), timeout_(timeout), given_metadata_(metadata) {}
+        : layers_(layers), work_(work), offers_(offers), timeout_(timeout), given_metadata_(metadata) {}
 
     result<opened_layers> run() {
         std::vector<stored_layer> unique;
@@ -129,7 +116,7 @@ class opening {
         }
         NEROFS_TRY(files_, work_.files_for(unique));
         indexes_.resize(unique.size());
-        pushed_.resize(unique.size());
+        from_.resize(unique.size());
         NEROFS_CHECK(find_indexes());
         NEROFS_CHECK(read_missing());
         opened_layers opened;
@@ -148,7 +135,7 @@ class opening {
             const layer_files& files = files_.layers[i];
             if (files.index)
                 if (auto known = read_layer_index(files.index, source_of_[i]->blob.digest)) {
-                    if (files.pushed) pushed_[i] = digest_text(known->file_digest);
+                    from_[i] = files.from;
                     indexes_[i] = std::move(*known);
                 }
             if (!indexes_[i]) missing_.push_back(i);
@@ -161,7 +148,6 @@ class opening {
         if (missing_.empty()) return {};
         std::uint64_t total = 0;
         for (const std::size_t i : missing_) total += source_of_[i]->blob.size;
-        if (others_) others_->look_up();
         std::vector<std::thread> threads;
         running_ = std::min<std::size_t>(layers_at_once, missing_.size());
         for (std::size_t i = running_; i > 0; --i) threads.emplace_back([this] { work_on_missing(); });
@@ -198,23 +184,24 @@ class opening {
     }
 
     status get_index(std::size_t number) {
-        if (!others_) return read_layer(number);
-        auto found = others_->get(source_of_[number]->blob, source_of_[number]->how);
-        if (!found) return read_layer(number);
-        if (const status sound = check_tree(found->index); !sound) {
-            log::info("the index of layer " + source_of_[number]->blob.digest +
-                      " that came with the image is ignored: " + sound.error().message());
-            return read_layer(number);
+        for (index_offer* offer : offers_) {
+            auto found = offer->get(*source_of_[number]);
+            if (!found) continue;
+            if (const status sound = check_tree(found->index); !sound) {
+                log::info("the index of layer " + source_of_[number]->blob.digest +
+                          " that came with the image is ignored: " + sound.error().message());
+                continue;
+            }
+            NEROFS_CHECK(write_all(files_.layers[number].fresh, found->file, [this] { return no_room(); }));
+            return keep(number, offer->origin(), std::move(found->index));
         }
-        NEROFS_CHECK(appender(files_.layers[number].fresh, [this] { return no_room(); })(found->file));
-        pushed_[number] = digest_text(found->index.file_digest);
-        return keep(number, std::move(found->index));
+        return read_layer(number);
     }
 
     // What no merge takes would be in the way of this image for as long as it is kept.
     static status check_tree(const layer::layer_index& index) {
         layer::merged_tree alone;
-        memory_image image(index.tarindex);
+        erofs::memory_reader image(index.tarindex);
         NEROFS_CHECK(alone.add(image, index.tarindex.size(), {}));
         if (alone.devices().front() >
             (index.content_bytes + part_block_bytes - 1) / part_block_bytes * part_block_bytes)
@@ -227,7 +214,7 @@ class opening {
         const auto no_room = [this] { return this->no_room(); };
         layer::ingest_options options;
         options.how = from.how;
-        options.stored_digest = digest_bytes(from.blob.digest);
+        options.stored_digest = codec::sha256_named(from.blob.digest);  // other algorithms can't be computed here
         options.hash_threads = 1;
         appender append(files_.layers[number].content, no_room);
         options.content = [this, &append](std::span<const std::byte> bytes) -> status {
@@ -254,14 +241,16 @@ class opening {
         NEROFS_CHECK(append.finish());
         NEROFS_TRY(const std::vector<std::byte> file, index.encode());
         NEROFS_CHECK(write_all(files_.layers[number].fresh, file, no_room));
-        return keep(number, std::move(index));
+        return keep(number, index_origin::whole_layer, std::move(index));
     }
 
-    status keep(std::size_t number, layer::layer_index index) {
-        const indexed_layer done{static_cast<std::uint32_t>(number), digest_text(index.content_digest),
-                                 index.content_bytes, !pushed_[number].empty()};
+    status keep(std::size_t number, index_origin from, layer::layer_index index) {
+        const indexed_layer done{static_cast<std::uint32_t>(number), from, codec::sha256_name(index.content_digest),
+                                 index.content_bytes};
+        from_[number] = from;
         index.units = {};
         index.checkpoints = {};
+        index.chunks = {};
         indexes_[number] = std::move(index);
         const std::lock_guard lock(work_mutex_);
         return work_.indexed(done);
@@ -288,17 +277,17 @@ class opening {
         for (const remote_layer& l : layers_) {
             const std::size_t number = number_of_[l.blob.digest];
             const layer::layer_index& index = *indexes_[number];
-            memory_image image(index.tarindex);
+            erofs::memory_reader image(index.tarindex);
             if (given_metadata_.empty()) NEROFS_CHECK(tree.add(image, index.tarindex.size(), index.unresolved));
             remote_part content;
             content.kind = part_kind::content;
-            content.digest = digest_text(index.content_digest);
+            if (from_[number] != index_origin::toc) content.digest = codec::sha256_name(index.content_digest);
             content.size = index.content_bytes;
             content.layer = l.blob.digest;
             content.layer_size = l.blob.size;
-            content.index = pushed_[number].empty() ? l.blob.digest : l.blob.pushed_index;
+            content.index = l.blob.index_name(from_[number]);
             if (content.size == 0) continue;
-            NEROFS_TRY(const cache::blob_key key, key_of(content, pushed_[number]));
+            NEROFS_TRY(const cache::blob_key key, key_of(content, from_[number], index));
             content.key = key.name();
             parts.push_back(std::move(content));
         }
@@ -316,16 +305,18 @@ class opening {
         return parts;
     }
 
-    // What was decoded by an index of others' isn't known to be what its digest says until all of it is here. Its place
-    // is that of what this very index says, and no other image's.
-    static result<cache::blob_key> key_of(const remote_part& content, const std::string& index) {
-        if (index.empty()) return cache::blob_key::from_digest(content.digest, content.size);
-        return cache::blob_key::from_url("layer-index:" + index, '"' + content.digest + '"', content.size);
+    // What was decoded by an index of others' isn't known to be what its digest says until all of it is here, and by a
+    // table of contents there is no digest. Its place is that of what this very index says, and no other image's.
+    static result<cache::blob_key> key_of(const remote_part& content, index_origin from,
+                                          const layer::layer_index& index) {
+        if (from == index_origin::whole_layer) return cache::blob_key::from_digest(content.digest, content.size);
+        return cache::blob_key::from_url("layer-index:" + codec::sha256_name(index.file_digest), '"' + content.digest + '"',
+                                         content.size);
     }
 
     const std::vector<remote_layer>& layers_;
     layer_work& work_;
-    index_offer* const others_;
+    const std::span<index_offer* const> offers_;
     const std::chrono::milliseconds timeout_;
     const std::span<const std::byte> given_metadata_;
     // Of layers that differ.
@@ -333,7 +324,7 @@ class opening {
     std::vector<const remote_layer*> source_of_;
     layer_work::files files_;
     std::vector<std::optional<layer::layer_index>> indexes_;
-    std::vector<std::string> pushed_;  // of an index that others have made: its file's digest
+    std::vector<index_origin> from_;
     std::vector<std::size_t> missing_;
 
     std::mutex work_mutex_;  // of calls to work_ while threads read
@@ -348,15 +339,16 @@ class opening {
 
 }  // namespace
 
-result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
-                                  std::chrono::milliseconds timeout, std::span<const std::byte> metadata) {
-    return opening(layers, work, others, timeout, metadata).run();
+result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
+                                  std::span<index_offer* const> offers, std::chrono::milliseconds timeout,
+                                  std::span<const std::byte> metadata) {
+    return opening(layers, work, offers, timeout, metadata).run();
 }
 
 result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work) {
     remote_part part;
     part.kind = part_kind::metadata;
-    part.digest = digest_text(codec::sha256::of(bytes));
+    part.digest = codec::sha256_name(codec::sha256::of(bytes));
     part.size = bytes.size();
     NEROFS_TRY(const cache::blob_key key, cache::blob_key::from_digest(part.digest, part.size));
     part.key = key.name();
@@ -370,7 +362,7 @@ result<layer::layer_index> read_layer_index(fd_ref file, std::string_view digest
     std::vector<std::byte> bytes(size);
     NEROFS_CHECK(os::pread_exact(file, bytes, 0));
     NEROFS_TRY(layer::layer_index index, layer::layer_index::parse(bytes));
-    if (digest_text(index.stored_digest) != digest) return fail(error_kind::corrupt, "the index is another layer's");
+    if (codec::sha256_name(index.stored_digest) != digest) return fail(error_kind::corrupt, "the index is another layer's");
     return index;
 }
 

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "fetch/protocol/messages.h"
 #include "layer/layer_index.h"
+#include "layer/toc_location.h"
 #include "source/range_source.h"
 
 namespace nerofs::fetch {
@@ -21,6 +22,7 @@ struct remote_layer {
     stored_layer blob;
     layer::compression how = layer::compression::plain;
     std::unique_ptr<source::range_source> source;
+    std::optional<layer::toc_reference> toc{};
 };
 
 // What opening layers needs of the cache's owner. Any thread, one at a time.
@@ -43,7 +45,7 @@ class layer_work {
     virtual status no_room() = 0;  // a file couldn't be written; trying again may help, after a while
 };
 
-// Indexes of layers that others have made.
+// Indexes of layers that aren't made of the whole layer.
 class index_offer {
   public:
     index_offer() = default;
@@ -51,15 +53,14 @@ class index_offer {
     index_offer& operator=(const index_offer&) = delete;
     virtual ~index_offer() = default;
 
-    // Finds out which there are. Blocks, but not for long.
-    virtual void look_up() = 0;
-    // That of a layer: the file; what is in it is checked, as far as that is possible without the layer. Any thread,
-    // after look_up().
+    virtual index_origin origin() const = 0;
+    // That of a layer: the file, and what is in it, as far as that can be checked without the layer. What isn't sound
+    // is left out with a line in the log. Any thread; blocks, for the image's timeout at most.
     struct offered {
         std::vector<std::byte> file;
         layer::layer_index index;
     };
-    virtual std::optional<offered> get(const stored_layer& layer, layer::compression how) = 0;
+    virtual std::optional<offered> get(const remote_layer& layer) = 0;
 };
 
 struct opened_layers {
@@ -72,11 +73,12 @@ struct opened_layers {
     std::vector<index_file> indexes;  // of the layers that differ
 };
 
-// Layers that are the same are read once, and those not at all whose index is kept or offered (`others`, may be none).
-// `timeout`: how long the source may be silent. `metadata`: taken instead of the layers' own trees, unless it is empty.
-// Errors name the layer: those of the source, of layer_ingest and merged_tree, and of writing.
-result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work, index_offer* others,
-                                  std::chrono::milliseconds timeout, std::span<const std::byte> metadata = {});
+// Layers that are the same are read once, and those not at all whose index is kept or offered (the first offer is
+// preferred). `timeout`: how long the source may be silent. `metadata`: taken instead of the layers' own trees, unless
+// it is empty. Errors name the layer: those of the source, of layer_ingest and merged_tree, and of writing.
+result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
+                                  std::span<index_offer* const> offers, std::chrono::milliseconds timeout,
+                                  std::span<const std::byte> metadata = {});
 
 // The part that these bytes are, written into a file of the cache.
 result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work);

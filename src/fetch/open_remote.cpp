@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -10,6 +11,7 @@
 
 #include "cache/key.h"
 #include "fetch/given_layer.h"
+#include "fetch/layer_tocs.h"
 #include "fetch/pushed_indexes.h"
 #include "http/url.h"
 #include "oci/challenge.h"
@@ -149,6 +151,14 @@ layer::compression compression_of(const oci::image_layer& layer) {
     }
 }
 
+// Where else than on this machine there may be an index. `given`: the user's points into the tar.
+void offer_indexes(remote_layer& to, const registry::resolved_image& image, const oci::image_layer& layer, bool given) {
+    to.blob.index_name(index_origin::pushed) = pushed_index_name(image, to.blob.digest);
+    if (given) return;
+    to.toc = layer::find_toc(layer.blob.annotations, to.how);
+    if (to.toc) to.blob.index_name(index_origin::toc) = toc_index_name(to.blob.digest, *to.toc);
+}
+
 result<opened_remote> open_registry(http::client& client, const open_request& request, const given_files& files,
                                     layer_work& work) {
     const registry::patience until{std::chrono::steady_clock::now() + request.source.timeout};
@@ -180,18 +190,20 @@ result<opened_remote> open_registry(http::client& client, const open_request& re
             std::vector<remote_layer> all;
             for (const oci::image_layer& l : layers) {
                 remote_layer& one = all.emplace_back();
-                one.blob = {l.blob.digest.to_string(), l.blob.size, {}};
-                if (!pushes) one.blob.pushed_index = pushed_index_name(image, one.blob.digest);
+                one.blob = {l.blob.digest.to_string(), l.blob.size, {l.blob.digest.to_string()}};
                 one.how = files.zinfo ? layer::compression::gzip : compression_of(l);
+                if (!pushes) offer_indexes(one, image, l, given);
                 NEROFS_TRY(one.source, open_blob(one.blob.digest, one.blob.size));
             }
             if (given) {
                 NEROFS_TRY(opened.identity.parts,
                            open_given_layer(std::move(all.front()), files, work, request.source.timeout));
             } else {
+                layer_tocs tocs(request.source.timeout);
                 pushed_indexes others(session, image, request.source.timeout);
-                NEROFS_TRY(opened_layers done,
-                           open_layers(all, work, pushes ? nullptr : &others, request.source.timeout));
+                const std::array<index_offer*, 2> offers = {&tocs, &others};
+                NEROFS_TRY(opened_layers done, open_layers(all, work, std::span(offers).first(pushes ? 0 : 2),
+                                                           request.source.timeout));
                 opened.identity.parts = std::move(done.parts);
                 if (pushes) NEROFS_CHECK(push_indexes(*session, image, done.indexes, work, request.source.timeout));
             }

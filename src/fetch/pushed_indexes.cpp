@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "codec/hex.h"
 #include "codec/sha256.h"
 #include "oci/digest_check.h"
 #include "oci/document.h"
@@ -32,20 +31,11 @@ std::span<const std::byte> bytes_of(std::string_view text) {
     return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-std::string digest_text(const codec::sha256_digest& digest) {
-    return "sha256:" + codec::to_hex(digest);
-}
-
 registry::patience in_time(std::chrono::milliseconds time) {
     return {std::chrono::steady_clock::now() + time};
 }
 
 }  // namespace
-
-void pushed_indexes::look_up() {
-    if (const status searched = find(); !searched)
-        log::info("no indexes of layers come with the image: " + searched.error().message());
-}
 
 status pushed_indexes::find() {
     const registry::patience p = in_time(std::min(timeout_, longest_search));
@@ -82,28 +72,32 @@ status pushed_indexes::read_artifact(const oci::descriptor& artifact, const regi
     return {};
 }
 
-std::optional<index_offer::offered> pushed_indexes::get(const stored_layer& layer, layer::compression how) {
-    const auto from = found_.find(layer.digest);
+std::optional<index_offer::offered> pushed_indexes::get(const remote_layer& layer) {
+    std::call_once(looked_up_, [this] {
+        if (const status searched = find(); !searched)
+            log::info("no indexes of layers come with the image: " + searched.error().message());
+    });
+    const auto from = found_.find(layer.blob.digest);
     if (from == found_.end()) return std::nullopt;
-    auto found = checked(from->second, layer, how);
+    auto found = checked(from->second, layer);
     if (found) return std::move(*found);
-    log::info(fmt::format("the index of layer {} that came with the image is ignored: {}", layer.digest,
+    log::info(fmt::format("the index of layer {} that came with the image is ignored: {}", layer.blob.digest,
                           found.error().message()));
     return std::nullopt;
 }
 
-result<index_offer::offered> pushed_indexes::checked(const oci::layer_index_blob& from, const stored_layer& layer,
-                                                     layer::compression how) const {
-    if (from.size > std::min(most_index_bytes, std::max(layer.size, small)))
+result<index_offer::offered> pushed_indexes::checked(const oci::layer_index_blob& from,
+                                                     const remote_layer& layer) const {
+    if (from.size > std::min(most_index_bytes, std::max(layer.blob.size, small)))
         return fail(error_kind::corrupt, fmt::format("{} bytes are too many", from.size));
     offered found;
     NEROFS_TRY(found.file, read(from));
     NEROFS_TRY(found.index, layer::layer_index::parse(found.file, most_tree_bytes));
-    if (digest_text(found.index.stored_digest) != layer.digest || found.index.stored_bytes != layer.size ||
-        found.index.how != how)
+    if (codec::sha256_name(found.index.stored_digest) != layer.blob.digest || found.index.stored_bytes != layer.blob.size ||
+        found.index.how != layer.how)
         return fail(error_kind::corrupt, "it is another layer's");
-    const auto id = diff_ids_.find(layer.digest);
-    if (id == diff_ids_.end() || id->second != digest_text(found.index.content_digest))
+    const auto id = diff_ids_.find(layer.blob.digest);
+    if (id == diff_ids_.end() || id->second != codec::sha256_name(found.index.content_digest))
         return fail(error_kind::corrupt, "its content isn't what the image's config says");
     return found;
 }
@@ -125,7 +119,7 @@ result<std::vector<std::byte>> pushed_indexes::read(const oci::layer_index_blob&
 std::string pushed_index_name(const registry::resolved_image& image, const std::string& layer) {
     const std::string all =
         fmt::format("{}\n{}\n{}", oci::repository_name(image.image), image.digest.to_string(), layer);
-    return digest_text(codec::sha256::of(bytes_of(all)));
+    return codec::sha256_name(codec::sha256::of(bytes_of(all)));
 }
 
 status push_indexes(registry::session& with, const registry::resolved_image& image,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,7 +17,7 @@
 
 namespace nerofs::fetch {
 
-// What isn't sound is left out with a line in the log: an index of others' is never the reason for a failure.
+// An index of others' is never the reason for a failure.
 class pushed_indexes final : public index_offer {
   public:
     // `image` must outlive it.
@@ -24,18 +25,20 @@ class pushed_indexes final : public index_offer {
                    std::chrono::milliseconds timeout)
         : with_(std::move(with)), image_(image), timeout_(timeout) {}
 
-    void look_up() override;
-    std::optional<offered> get(const stored_layer& layer, layer::compression how) override;
+    index_origin origin() const override { return index_origin::pushed; }
+    // The first call looks up what there is.
+    std::optional<offered> get(const remote_layer& layer) override;
 
   private:
     status find();
     status read_artifact(const oci::descriptor& artifact, const registry::patience& p);
     result<std::vector<std::byte>> read(const oci::layer_index_blob& from) const;
-    result<offered> checked(const oci::layer_index_blob& from, const stored_layer& layer, layer::compression how) const;
+    result<offered> checked(const oci::layer_index_blob& from, const remote_layer& layer) const;
 
     const std::shared_ptr<registry::session> with_;
     const registry::resolved_image& image_;
     const std::chrono::milliseconds timeout_;
+    std::once_flag looked_up_;
     // By the layer's digest.
     std::map<std::string, oci::layer_index_blob> found_;
     std::map<std::string, std::string> diff_ids_;  // as the image has them; empty: it contradicts itself

@@ -48,20 +48,30 @@ class no_source final : public source::byte_source {
     void cancel(id) override {}
 };
 
+// Chunks of the cache that lie within what is decoded with these.
+cache::chunk_range chunks_together(const layer::layer_index& layer, cache::chunk_range some) {
+    const std::uint64_t end = layer.content_bytes;
+    const layer::content_range all =
+        decoded_together(layer, {some.first * cache::chunk_bytes, std::min(some.end * cache::chunk_bytes, end)});
+    return {std::min(some.first, (all.begin + cache::chunk_bytes - 1) / cache::chunk_bytes),
+            std::max(some.end, all.end == end ? cache::chunk_count(end) : all.end / cache::chunk_bytes)};
+}
+
 // Where the bytes of what isn't stored as such come from; none: they are as stored.
 result<std::unique_ptr<source::byte_source>> bytes_of_part(const remote_part& part, fd_ref index,
                                                            source::byte_source* stored, cache::planner_limits& limits) {
     if (part.kind == part_kind::metadata) return std::make_unique<no_source>();
-    if (part.kind == part_kind::stored || part.layer == part.digest) return nullptr;
-    auto known = part.digest.empty() ? index_of_zinfo(index, part) : read_layer_index(index, part.layer);
-    if (!known)
-        return fail(std::move(known).error().in(part.digest.empty() ? "zinfo" : "index of layer " + part.layer));
+    if (part.kind == part_kind::stored) return nullptr;
+    const bool by_zinfo = part.index.empty();
+    auto known = by_zinfo ? index_of_zinfo(index, part) : read_layer_index(index, part.layer);
+    if (!known) return fail(std::move(known).error().in(by_zinfo ? "zinfo" : "index of layer " + part.layer));
     known->tarindex = {};
     known->unresolved = {};
-    limits.unit_bytes = std::max(decoded_together(*known), cache::chunk_bytes);
+    const auto layer = std::make_shared<const layer::layer_index>(std::move(*known));
+    limits.fetched_together = [layer](cache::chunk_range some) { return chunks_together(*layer, some); };
     // The link is measured by units, and so seems slower than it is.
-    limits.max_block_bytes = std::max<std::uint64_t>(limits.max_block_bytes, known->unit_bytes * 2);
-    return std::make_unique<decoding_source>(std::make_shared<layer::layer_index>(std::move(*known)), *stored);
+    limits.max_block_bytes = std::max<std::uint64_t>(limits.max_block_bytes, layer->unit_bytes * 2);
+    return std::make_unique<decoding_source>(layer, *stored);
 }
 
 // The keeper as the owner of the cache, while an image is opened.

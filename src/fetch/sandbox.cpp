@@ -1,10 +1,7 @@
 #include "fetch/sandbox.h"
 
-#include <fcntl.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
 
@@ -51,68 +48,19 @@ status enter_sandbox(const std::vector<std::string>& readable) {
 
     // No new programs, no files cut or grown (the cache's maps are mapped by others), no namespaces, no tracing.
     os::seccomp_filter filter;
-    filter
-        .allow({SYS_read,      SYS_readv,      SYS_pread64,   SYS_preadv,     SYS_write,      SYS_writev,
-                SYS_pwrite64,  SYS_pwritev,    SYS_close,     SYS_lseek,      SYS_fstat,      SYS_stat,
-                SYS_lstat,     SYS_newfstatat, SYS_statx,     SYS_statfs,     SYS_fstatfs,    SYS_access,
-                SYS_faccessat, SYS_faccessat2, SYS_readlink,  SYS_readlinkat, SYS_getdents64, SYS_getcwd,
-                SYS_open,      SYS_openat,     SYS_fdatasync, SYS_fsync,      SYS_fcntl,      SYS_dup,
-                SYS_dup2,      SYS_dup3,       SYS_pipe,      SYS_pipe2,      SYS_fadvise64,  SYS_close_range})
-        .allow({SYS_socket, SYS_socketpair, SYS_connect, SYS_bind, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_recvfrom,
-                SYS_recvmsg, SYS_recvmmsg, SYS_shutdown, SYS_getsockopt, SYS_setsockopt, SYS_getsockname,
+    filter.allow_basics()
+        .allow({SYS_pwrite64, SYS_pwritev,   SYS_stat,       SYS_lstat,     SYS_statx,      SYS_statfs,     SYS_fstatfs,
+                SYS_access,   SYS_faccessat, SYS_faccessat2, SYS_readlink,  SYS_readlinkat, SYS_getdents64, SYS_getcwd,
+                SYS_open,     SYS_openat,    SYS_fdatasync,  SYS_fsync,     SYS_fcntl,      SYS_dup,        SYS_dup2,
+                SYS_dup3,     SYS_pipe,      SYS_pipe2,      SYS_fadvise64, SYS_close_range})
+        .allow({SYS_socket, SYS_socketpair, SYS_connect, SYS_bind, SYS_recvmmsg, SYS_setsockopt, SYS_getsockname,
                 SYS_getpeername, SYS_ioctl})
-        .allow({SYS_poll, SYS_ppoll, SYS_select, SYS_pselect6, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait,
-                SYS_epoll_pwait, SYS_eventfd2, SYS_timerfd_create, SYS_timerfd_settime})
-        .allow({SYS_futex,
-                SYS_set_robust_list,
-                SYS_rseq,
-                SYS_rt_sigprocmask,
-                SYS_rt_sigaction,
-                SYS_rt_sigreturn,
-                SYS_sigaltstack,
-                SYS_sched_yield,
-                SYS_sched_getaffinity,
-                SYS_gettid,
-                SYS_getpid,
-                SYS_getppid,
-                SYS_getuid,
-                SYS_geteuid,
-                SYS_getgid,
-                SYS_getegid,
-                SYS_exit,
-                SYS_exit_group,
-                SYS_restart_syscall,
-                SYS_clock_gettime,
-                SYS_clock_getres,
-                SYS_gettimeofday,
-                SYS_time,
-                SYS_clock_nanosleep,
-                SYS_nanosleep,
-                SYS_getrandom,
-                SYS_uname,
-                SYS_sysinfo,
-                SYS_getrlimit,
-                SYS_membarrier,
-                SYS_getrusage,
-                SYS_getcpu,
-                SYS_alarm,
-                SYS_brk,
-                SYS_mmap,
-                SYS_mprotect,
-                SYS_munmap,
-                SYS_mremap,
-                SYS_madvise,
-                SYS_tgkill,
-                SYS_mlock,
-                SYS_munlock,
-                SYS_prctl})
+        .allow({SYS_select, SYS_pselect6, SYS_timerfd_create, SYS_timerfd_settime, SYS_alarm})
+        .allow({SYS_getppid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_uname, SYS_sysinfo, SYS_getcpu,
+                SYS_getrlimit, SYS_getrusage, SYS_membarrier, SYS_prctl, SYS_clock_getres, SYS_gettimeofday, SYS_time})
+        .allow({SYS_mmap, SYS_mprotect, SYS_mlock, SYS_munlock})
         // Its own limits can be asked for, nobody's set.
         .allow_masked(SYS_prlimit64, 2, ~0ull, 0)
-        // To itself alone (fault points).
-        .allow_masked(SYS_kill, 0, 0xffffffff, static_cast<std::uint64_t>(::getpid()))
-        // Threads, but no processes. clone3's arguments can't be seen by a filter: libc falls back to clone.
-        .allow_masked(SYS_clone, 0, CLONE_THREAD, CLONE_THREAD)
-        .refuse(SYS_clone3, ENOSYS)
         .refuse(SYS_execve, EPERM);
     const status loaded = filter.load();
     if (!loaded && loaded.error().kind == error_kind::unsupported) {

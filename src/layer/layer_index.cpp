@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/endian.h"
 #include "codec/hex.h"
 #include "codec/zstd_bytes.h"
@@ -26,13 +27,14 @@ struct file_header {
     std::array<char, 8> magic;
     le32 version;
     std::uint8_t how;
-    std::array<std::uint8_t, 3> zeros;
+    std::uint8_t by_chunks;
+    std::array<std::uint8_t, 2> zeros;
     codec::sha256_digest stored_digest;
     le64 stored_bytes;
     codec::sha256_digest content_digest;
     le64 content_bytes;
     le32 unit_bytes;
-    le32 units;
+    le32 units;  // or chunks
     le32 checkpoints;
     le32 links;
     le64 tarindex_bytes;  // in the file
@@ -48,6 +50,15 @@ struct file_checkpoint {
     std::uint8_t zero;
 };
 static_assert(sizeof(file_checkpoint) == 20 && alignof(file_checkpoint) == 1);
+
+struct file_chunk {
+    le64 content_offset;
+    le64 stored_offset;
+    le32 length;
+    le32 stored_bytes;
+    codec::sha256_digest digest;
+};
+static_assert(sizeof(file_chunk) == 56 && alignof(file_chunk) == 1);
 
 struct file_link {
     le16 path_bytes;
@@ -108,11 +119,52 @@ const char* wrong(const layer_index& in, const checkpoint* last, const checkpoin
     return nullptr;
 }
 
+// Why `next` can't follow what ends at these offsets, or nothing.
+const char* wrong(const layer_index& in, std::uint64_t content_end, std::uint64_t stored_end, const toc_chunk& next) {
+    if (next.length == 0 || next.length > max_toc_chunk_bytes) return "has no proper length";
+    if (next.content_offset < content_end || next.stored_offset < stored_end) return "isn't behind the one before";
+    if (!range_within(next.content_offset, next.length, in.content_bytes)) return "is behind the end";
+    if (next.stored_end <= next.stored_offset || next.stored_end > in.stored_bytes ||
+        next.stored_end - next.stored_offset > UINT32_MAX)
+        return "is stored nowhere";
+    return nullptr;
+}
+
+status check_chunks(const layer_index& in) {
+    if (in.how == compression::plain || in.content_digest != codec::sha256_digest{} || !in.units.empty() ||
+        !in.checkpoints.empty() || in.chunks.size() > max_toc_chunks)
+        return corrupt("chunks and what doesn't go with them");
+    std::uint64_t content_end = 0;
+    std::uint64_t stored_end = 0;
+    for (const toc_chunk& next : in.chunks) {
+        if (const char* why = wrong(in, content_end, stored_end, next))
+            return corrupt(fmt::format("chunk {} {}", &next - in.chunks.data(), why));
+        content_end = next.content_offset + next.length;
+        stored_end = next.stored_end;
+    }
+    return {};
+}
+
+// There is at least one.
+result<std::vector<toc_chunk>> read_chunks(cursor& from, std::uint32_t count) {
+    if (count == 0) return corrupt("no chunks");
+    NEROFS_TRY(const auto table, from.take(std::uint64_t{count} * sizeof(file_chunk)));
+    cursor entries(table);
+    std::vector<toc_chunk> chunks(count);
+    for (toc_chunk& c : chunks) {
+        NEROFS_TRY(const file_chunk entry, entries.get<file_chunk>());
+        c = {entry.content_offset, entry.length, entry.stored_offset, entry.stored_offset + entry.stored_bytes,
+             entry.digest};
+    }
+    return chunks;
+}
+
 // All but the tree and the links.
 status check(const layer_index& in) {
     if (in.content_bytes == 0 || in.content_bytes > max_content_bytes) return corrupt("a content of no proper size");
     if (!std::has_single_bit(in.unit_bytes) || in.unit_bytes < min_unit_bytes || in.unit_bytes > max_unit_bytes)
         return corrupt("units of no proper size");
+    if (!in.chunks.empty()) return check_chunks(in);
     if (in.units.size() != in.unit_count() || in.units.size() > max_units) return corrupt("not a digest for each unit");
     if (in.checkpoints.size() > max_checkpoints) return corrupt("too many checkpoints");
     if (in.how == compression::plain) {
@@ -195,19 +247,23 @@ result<std::vector<std::byte>> layer_index::encode() const {
     file_header head{.magic = magic_of_file,
                      .version = version_of_file,
                      .how = static_cast<std::uint8_t>(how),
+                     .by_chunks = !chunks.empty(),
                      .zeros = {},
                      .stored_digest = stored_digest,
                      .stored_bytes = stored_bytes,
                      .content_digest = content_digest,
                      .content_bytes = content_bytes,
                      .unit_bytes = unit_bytes,
-                     .units = static_cast<std::uint32_t>(units.size()),
+                     .units = static_cast<std::uint32_t>(chunks.empty() ? units.size() : chunks.size()),
                      .checkpoints = static_cast<std::uint32_t>(checkpoints.size()),
                      .links = static_cast<std::uint32_t>(unresolved.size()),
                      .tarindex_bytes = packed_tree.size(),
                      .link_bytes = links->size()};
     put(file, head);
     append(file, std::as_bytes(std::span(units)));
+    for (const toc_chunk& c : chunks)
+        put(file, file_chunk{c.content_offset, c.stored_offset, static_cast<std::uint32_t>(c.length),
+                             static_cast<std::uint32_t>(c.stored_end - c.stored_offset), c.digest});
     for (const checkpoint& c : checkpoints) {
         // check() has seen that it unpacks to 32 KiB at most; a frame may still be larger than it need be.
         if (c.window.size() > UINT16_MAX) return fail(error_kind::usage, "layer index: a window isn't packed");
@@ -232,7 +288,8 @@ result<layer_index> layer_index::parse(std::span<const std::byte> file, std::uin
     const codec::sha256_digest digest = codec::sha256::of(body);
     if (std::memcmp(digest.data(), file.data() + body.size(), digest.size()) != 0)
         return corrupt("its digest is wrong");
-    if (head.how > static_cast<std::uint8_t>(compression::zstd) || head.zeros != std::array<std::uint8_t, 3>{})
+    if (head.how > static_cast<std::uint8_t>(compression::zstd) || head.by_chunks > 1 ||
+        head.zeros != std::array<std::uint8_t, 2>{})
         return corrupt("no compression we know");
 
     layer_index out;
@@ -244,9 +301,13 @@ result<layer_index> layer_index::parse(std::span<const std::byte> file, std::uin
     out.content_bytes = head.content_bytes;
     out.unit_bytes = head.unit_bytes;
     cursor from(body.subspan(sizeof head));
-    NEROFS_TRY(const auto units, from.take(std::uint64_t{head.units} * sizeof(codec::sha256_digest)));
-    out.units.resize(head.units);
-    if (!units.empty()) std::memcpy(out.units.data(), units.data(), units.size());
+    if (head.by_chunks != 0) {
+        NEROFS_TRY(out.chunks, read_chunks(from, head.units));
+    } else {
+        NEROFS_TRY(const auto units, from.take(std::uint64_t{head.units} * sizeof(codec::sha256_digest)));
+        out.units.resize(head.units);
+        if (!units.empty()) std::memcpy(out.units.data(), units.data(), units.size());
+    }
     NEROFS_TRY(const auto table, from.take(std::uint64_t{head.checkpoints} * sizeof(file_checkpoint)));
     cursor entries(table);
     out.checkpoints.resize(head.checkpoints);
@@ -271,11 +332,50 @@ result<layer_index> layer_index::parse(std::span<const std::byte> file, std::uin
     return out;
 }
 
+std::size_t layer_index::unit_count() const {
+    if (!chunks.empty()) return chunks.size();
+    return static_cast<std::size_t>((content_bytes + unit_bytes - 1) / unit_bytes);
+}
+
+std::size_t layer_index::unit_at(std::uint64_t content_offset) const {
+    if (chunks.empty()) return std::min(static_cast<std::size_t>(content_offset / unit_bytes), unit_count());
+    const auto found = std::upper_bound(
+        chunks.begin(), chunks.end(), content_offset,
+        [](std::uint64_t offset, const toc_chunk& c) { return offset < c.content_offset + c.length; });
+    return static_cast<std::size_t>(found - chunks.begin());
+}
+
+content_range layer_index::unit(std::size_t number) const {
+    if (!chunks.empty())
+        return {chunks[number].content_offset, chunks[number].content_offset + chunks[number].length};
+    return {number * std::uint64_t{unit_bytes}, std::min((number + 1) * std::uint64_t{unit_bytes}, content_bytes)};
+}
+
+const codec::sha256_digest* layer_index::unit_digest(std::size_t number) const {
+    if (!chunks.empty()) return &chunks[number].digest;
+    return units.empty() ? nullptr : &units[number];
+}
+
 std::size_t layer_index::checkpoint_before(std::uint64_t content_offset) const {
     const auto behind =
         std::upper_bound(checkpoints.begin(), checkpoints.end(), content_offset,
                          [](std::uint64_t offset, const checkpoint& c) { return offset < c.content_offset; });
     return static_cast<std::size_t>(behind - checkpoints.begin()) - 1;
+}
+
+decoding_place layer_index::place_before(std::uint64_t content_offset) const {
+    if (!chunks.empty()) {
+        const toc_chunk& c = chunks[unit_at(content_offset)];
+        return {c.stored_offset, c.stored_end, c.content_offset};
+    }
+    if (how == compression::plain) {
+        const auto [begin, end] = unit(unit_at(content_offset));
+        return {begin, end, begin};
+    }
+    const std::size_t from = checkpoint_before(content_offset);
+    const bool last = from + 1 == checkpoints.size();
+    return {checkpoints[from].first_byte(), last ? stored_bytes : checkpoints[from + 1].stored_offset,
+            checkpoints[from].content_offset};
 }
 
 std::string short_name(const codec::sha256_digest& stored_digest) {

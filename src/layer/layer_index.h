@@ -31,6 +31,8 @@ inline constexpr std::uint32_t max_units = 1U << 22;
 inline constexpr std::uint32_t max_checkpoints = 1U << 20;
 inline constexpr std::uint64_t max_tarindex_bytes = std::uint64_t{1} << 30;
 inline constexpr std::uint64_t max_link_bytes = std::uint64_t{1} << 28;
+inline constexpr std::uint64_t max_toc_chunk_bytes = std::uint64_t{1} << 26;  // of content
+inline constexpr std::size_t max_toc_chunks = std::size_t{1} << 20;
 
 // Where decoding can begin.
 struct checkpoint {
@@ -45,17 +47,49 @@ struct checkpoint {
     bool operator==(const checkpoint&) const = default;
 };
 
+// A piece of a file that can be decoded by itself, as a layer's own table of contents has them (toc.h): the start of a
+// gzip member or zstd frame.
+struct toc_chunk {
+    std::uint64_t content_offset = 0;
+    std::uint64_t length = 0;  // 1 to max_toc_chunk_bytes
+    std::uint64_t stored_offset = 0;
+    std::uint64_t stored_end = 0;  // decoding it needs no byte from here on; headers of other members may lie before
+    codec::sha256_digest digest{};
+
+    bool operator==(const toc_chunk&) const = default;
+};
+
+// Bytes of content, from `begin` to before `end`.
+struct content_range {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+
+    bool operator==(const content_range&) const = default;
+};
+
+// A place where decoding can begin, and where the next one is.
+struct decoding_place {
+    std::uint64_t stored_begin = 0;   // the first stored byte that is needed
+    std::uint64_t stored_end = 0;     // none is from here on, up to the next place
+    std::uint64_t content_begin = 0;  // of the first byte it decodes to
+};
+
+// Its content is the layer's tar, in units of one size. Or, by a table of contents, the files' data alone (toc.h): then
+// each chunk is a unit, what lies between them is zeros, and it has no digest as a whole.
 struct layer_index {
     compression how = compression::plain;
     codec::sha256_digest stored_digest{};  // of the blob as the registry has it
     std::uint64_t stored_bytes = 0;
-    codec::sha256_digest content_digest{};  // of the tar: OCI's diffID
+    codec::sha256_digest content_digest{};  // of the tar: OCI's diffID; zeros for one by a table of contents
     std::uint64_t content_bytes = 0;
     std::uint32_t unit_bytes = default_unit_bytes;
     std::vector<codec::sha256_digest> units;  // of each unit of content; one for each, or (see fetch) none at all
 
     // gzip, zstd: the first one is at content offset 0; both offsets ascend. plain: none.
     std::vector<checkpoint> checkpoints;
+
+    // Instead of units and checkpoints; all offsets ascend, and none overlap.
+    std::vector<toc_chunk> chunks;
 
     // An EROFS image of metadata (erofs::write_index) whose one device is the content. Whiteouts are character devices
     // 0/0, the attributes of marked_tree.h tell the rest.
@@ -73,9 +107,17 @@ struct layer_index {
     static result<layer_index> parse(std::span<const std::byte> file,
                                      std::uint64_t most_tarindex_bytes = max_tarindex_bytes);
 
+    std::size_t unit_count() const;
+    // The first one that ends behind this byte of content; unit_count() when there is none.
+    std::size_t unit_at(std::uint64_t content_offset) const;
+    content_range unit(std::size_t number) const;
+    // Nothing: it can't be checked.
+    const codec::sha256_digest* unit_digest(std::size_t number) const;
+
     // The last checkpoint that isn't behind this byte of content. There must be one.
     std::size_t checkpoint_before(std::uint64_t content_offset) const;
-    std::uint64_t unit_count() const { return (content_bytes + unit_bytes - 1) / unit_bytes; }
+    // The last place where decoding what has this byte of a unit can begin.
+    decoding_place place_before(std::uint64_t content_offset) const;
 };
 
 // How a layer is named in errors: "layer sha256:<12 digits>..".

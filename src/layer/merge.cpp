@@ -16,11 +16,8 @@
 namespace nerofs::layer {
 namespace {
 
-constexpr std::uint16_t implied_permissions = 0755;
 constexpr std::uint16_t permission_bits = 07777;
-constexpr std::uint32_t root = 0;
 constexpr std::uint64_t data_alignment = 512;
-constexpr unsigned link_rounds = 8;
 
 // An index's device is only pointed into, never read.
 class no_data final : public erofs::byte_reader {
@@ -42,28 +39,6 @@ bool is_whiteout(const erofs::inode& i) {
 
 }  // namespace
 
-struct merged_tree::node {
-    std::uint64_t size = 0;
-    std::uint64_t data_offset = 0;
-    erofs::timestamp mtime;
-    const std::vector<erofs::xattr>* attributes = nullptr;
-    std::uint32_t uid = 0;
-    std::uint32_t gid = 0;
-    std::uint32_t device_major = 0;
-    std::uint32_t device_minor = 0;
-    std::uint32_t index = 0;      // of directories_ or targets_
-    std::uint32_t parent = root;  // of a directory
-    std::uint16_t layer = 0;      // that made it
-    std::uint16_t permissions = implied_permissions;
-    erofs::file_type type = erofs::file_type::regular;
-};
-
-merged_tree::merged_tree(const merge_limits& limits) : limits_(limits) {
-    new_directory(root);
-}
-
-merged_tree::~merged_tree() = default;
-
 status merged_tree::charge_name() {
     if (++names_ <= limits_.names) return {};
     return fail(error_kind::unsupported, fmt::format("the image has more than {} names", limits_.names));
@@ -76,97 +51,33 @@ status merged_tree::charge_text(std::uint64_t bytes) {
                 fmt::format("the image has more than {} bytes of names and attributes", limits_.text_bytes));
 }
 
-std::string_view merged_tree::kept_text(std::string_view text) {
-    char* const to = static_cast<char*>(pool_.allocate(text.size(), 1));
-    text.copy(to, text.size());
-    return {to, text.size()};
-}
-
-std::uint32_t merged_tree::new_node(erofs::file_type type) {
-    nodes_.emplace_back();
-    nodes_.back().type = type;
-    nodes_.back().layer = devices_.empty() ? std::uint16_t{0} : layer();
-    return static_cast<std::uint32_t>(nodes_.size() - 1);
-}
-
-std::uint32_t merged_tree::new_directory(std::uint32_t parent) {
-    const std::uint32_t made = new_node(erofs::file_type::directory);
-    nodes_[made].index = static_cast<std::uint32_t>(directories_.size());
-    nodes_[made].parent = parent;
-    directories_.emplace_back(&pool_);
-    return made;
-}
-
-merged_tree::names& merged_tree::names_of(std::uint32_t directory) {
-    return directories_[nodes_[directory].index];
-}
-
-std::optional<std::uint32_t> merged_tree::child(std::uint32_t directory, std::string_view name) const {
-    const names& in = directories_[nodes_[directory].index];
-    const auto found = in.find(name);
-    return found == in.end() ? std::nullopt : std::optional<std::uint32_t>(found->second);
-}
-
-void merged_tree::link(std::uint32_t directory, std::string_view name, std::uint32_t inode) {
-    names& in = names_of(directory);
-    const auto at = in.lower_bound(name);
-    if (at != in.end() && at->first == name) {
-        at->second = inode;
-    } else {
-        in.emplace_hint(at, kept_text(name), inode);
-    }
-}
-
-// A directory that a layer only implies.
-struct merged_tree::made_directory {
-    std::uint32_t parent;
-    std::uint32_t inode;
-    std::optional<std::uint32_t> instead_of;
-    std::string name;
-};
-
-class merged_tree::walker final : public walked_tree {
-  public:
-    walker(merged_tree& of, std::vector<made_directory>& made) : tree_(of), made_(made) {}
-
-    result<std::optional<step>> step_to(std::uint32_t directory, std::string_view name, bool create) override {
-        auto next = tree_.child(directory, name);
-        if (!next && create) {
-            NEROFS_CHECK(tree_.charge_name());
-            NEROFS_CHECK(tree_.charge_text(name.size()));
-            next = tree_.new_directory(directory);
-            tree_.link(directory, name, *next);
-            made_.push_back({directory, *next, {}, std::string(name)});
-        }
-        if (!next) return std::optional<step>();
-        const node& n = tree_.nodes_[*next];
-        step out{*next, n.type == erofs::file_type::directory, {}};
-        if (n.type == erofs::file_type::symlink) out.target = tree_.targets_[n.index];
-        return std::optional<step>(out);
-    }
-    std::uint32_t directory_above(std::uint32_t directory) const override { return tree_.nodes_[directory].parent; }
-
-  private:
-    merged_tree& tree_;
-    std::vector<made_directory>& made_;
-};
-
 // One layer on its way into the tree.
 class merged_tree::one_layer {
   public:
-    one_layer(merged_tree& into, erofs::reader& index) : tree_(into), index_(index), way_(into, made_up_) {}
+    one_layer(merged_tree& into, erofs::reader& index) : tree_(into), index_(index) {}
 
     status merge();
 
     // What the links lead to in the layers below; before merge().
     status look_up(std::span<const tree::unresolved_link> links);
     // Makes them; after merge().
-    status make(std::span<const tree::unresolved_link> links);
+    status make();
 
   private:
     struct directory {
         erofs::inode from;
         std::uint32_t to;
+    };
+    // A directory that the layer only implies.
+    struct made_directory {
+        std::uint32_t parent;
+        std::uint32_t inode;
+        std::optional<std::uint32_t> instead_of;
+        std::string name;
+    };
+    struct pending_link {
+        const tree::unresolved_link* link;
+        std::optional<std::uint32_t> below;
     };
     // A directory that no member told of where the layers below have a symlink.
     struct detour {
@@ -188,17 +99,17 @@ class merged_tree::one_layer {
     status fill(std::uint32_t to, const erofs::inode& i, std::vector<erofs::xattr>&& attributes);
     result<std::uint32_t> copy(const erofs::inode& i);
     result<std::uint64_t> data_offset(const erofs::inode& file);
-    result<std::optional<std::uint32_t>> target_of(std::string_view path);
+    result<std::uint32_t> make_directory(std::uint32_t parent, std::string_view name);
 
     merged_tree& tree_;
     erofs::reader& index_;
     std::vector<directory> to_do_;
     std::vector<detour> detours_;
     std::vector<made_directory> made_up_;  // parents first
-    walker way_;
+    std::vector<pending_link> links_;
     std::unordered_set<std::uint64_t> met_;                        // directories, by nid
     std::unordered_map<std::uint64_t, std::uint32_t> hard_links_;  // inodes of several names, by nid
-    std::vector<std::optional<std::uint32_t>> below_;              // by link
+    const maker make_ = [this](auto parent, auto name) { return make_directory(parent, name); };
 };
 
 result<described> merged_tree::one_layer::describe(const erofs::inode& i) {
@@ -292,7 +203,7 @@ status merged_tree::one_layer::take_directory(std::uint32_t parent, std::string_
 
 // Where the symlink doesn't lead to a directory, the layer's own takes its place.
 status merged_tree::one_layer::follow(detour&& d) {
-    auto to = find_directory(way_, d.parent, {d.name}, true);
+    auto to = tree_.find_directory(d.parent, {d.name}, make_);
     if (!to && to.error().kind != error_kind::corrupt) return fail(std::move(to).error());
     if (to) return enter(d.from, **to, std::move(d.what));
     return enter_new(d.parent, d.name, d.from, std::move(d.what));
@@ -301,7 +212,7 @@ status merged_tree::one_layer::follow(detour&& d) {
 status merged_tree::one_layer::enter_new(std::uint32_t parent, std::string_view name, const erofs::inode& from,
                                          described&& what) {
     const auto there = tree_.child(parent, name);
-    const std::uint32_t made = tree_.new_directory(parent);
+    const std::uint32_t made = tree_.new_node(erofs::file_type::directory, tree_.layer());
     tree_.link(parent, name, made);
     if (what.implied) made_up_.push_back({parent, made, what.opaque ? std::nullopt : there, std::string(name)});
     return enter(from, made, std::move(what));
@@ -344,7 +255,7 @@ result<std::uint32_t> merged_tree::one_layer::copy(const erofs::inode& i) {
         const auto known = hard_links_.find(i.nid);
         if (known != hard_links_.end()) return known->second;
     }
-    const std::uint32_t made = tree_.new_node(i.type);
+    const std::uint32_t made = tree_.new_node(i.type, tree_.layer());
     node& n = tree_.nodes_[made];
     n.device_major = i.device_major;
     n.device_minor = i.device_minor;
@@ -354,8 +265,7 @@ result<std::uint32_t> merged_tree::one_layer::copy(const erofs::inode& i) {
     } else if (i.type == erofs::file_type::symlink) {
         NEROFS_CHECK(tree_.charge_text(i.size));
         NEROFS_TRY(const std::string target, index_.read_link(i));
-        n.index = static_cast<std::uint32_t>(tree_.targets_.size());
-        tree_.targets_.push_back(tree_.kept_text(target));
+        tree_.set_target(made, target);
     }
     NEROFS_TRY(described what, describe(i));
     NEROFS_CHECK(fill(made, i, std::move(what.attributes)));
@@ -381,52 +291,41 @@ result<std::uint64_t> merged_tree::one_layer::data_offset(const erofs::inode& fi
     return start;
 }
 
-result<std::optional<std::uint32_t>> merged_tree::one_layer::target_of(std::string_view path) {
-    NEROFS_TRY(const std::optional<place> where, find_place(way_, path, false));
-    if (!where) return std::optional<std::uint32_t>();
-    const auto target = where->name.empty() ? std::optional(root) : tree_.child(where->directory, where->name);
-    if (target && tree_.nodes_[*target].type == erofs::file_type::directory) {
-        return fail(error_kind::corrupt, "is a hard link to a directory");
-    }
-    return target;
+result<std::uint32_t> merged_tree::one_layer::make_directory(std::uint32_t parent, std::string_view name) {
+    NEROFS_CHECK(tree_.charge_name());
+    NEROFS_CHECK(tree_.charge_text(name.size()));
+    const std::uint32_t made = tree_.new_node(erofs::file_type::directory, tree_.layer());
+    tree_.link(parent, name, made);
+    made_up_.push_back({parent, made, {}, std::string(name)});
+    return made;
 }
 
 status merged_tree::one_layer::look_up(std::span<const tree::unresolved_link> links) {
     for (const tree::unresolved_link& l : links) {
         NEROFS_CHECK(tree_.charge_name());
         NEROFS_CHECK(tree_.charge_text(l.path.size() + l.target.size()));
-        auto found = target_of(l.target);
-        below_.push_back(found ? *found : std::nullopt);  // make() has the last word
+        auto found = tree_.target_of(l.target);
+        links_.push_back({&l, found ? *found : std::nullopt});  // make() has the last word
     }
     return {};
 }
 
-status merged_tree::one_layer::make(std::span<const tree::unresolved_link> links) {
-    const auto make_one = [&](const tree::unresolved_link& l, std::uint32_t target) -> status {
-        NEROFS_TRY(const std::optional<place> where, find_place(way_, l.path, true));
-        if (!where || where->name.empty()) return fail(error_kind::corrupt, "the root is a hard link");
-        tree_.link(where->directory, where->name, target);
-        return {};
+status merged_tree::one_layer::make() {
+    const auto make_one = [&](const pending_link& p, unsigned round) -> result<bool> {
+        NEROFS_TRY(auto target, tree_.target_of(p.link->target));
+        if (!target && round > 0) target = p.below;
+        if (!target) return false;
+        NEROFS_TRY(const std::optional<place> where, tree_.find_place(p.link->path, make_));
+        if (where->name.empty()) return fail(error_kind::corrupt, "the root is a hard link");
+        tree_.link(where->directory, where->name, *target);
+        return true;
     };
-    // Links may be to one another, in any order.
-    std::vector<std::size_t> left(links.size());
-    for (std::size_t i = 0; i < left.size(); ++i) left[i] = i;
-    for (unsigned round = 0; round < link_rounds && !left.empty(); ++round) {
-        std::vector<std::size_t> still;
-        for (const std::size_t i : left) {
-            auto target = target_of(links[i].target);
-            if (target && !*target && round > 0) target = below_[i];
-            if (!target) return fail(std::move(target).error().in(shown(links[i].path)));
-            if (!*target) {
-                still.push_back(i);
-            } else if (auto made = make_one(links[i], **target); !made) {
-                return fail(std::move(made).error().in(shown(links[i].path)));
-            }
-        }
-        left = std::move(still);
-    }
-    if (left.empty()) return {};
-    const tree::unresolved_link& l = links[left.front()];
+    NEROFS_CHECK(make_links(links_, [&](const pending_link& p, unsigned round) {
+        auto made = make_one(p, round);
+        return made ? made : fail(std::move(made).error().in(shown(p.link->path)));
+    }));
+    if (links_.empty()) return {};
+    const tree::unresolved_link& l = *links_.front().link;
     return fail(error_kind::corrupt, fmt::format("{}: is a hard link to {}, which isn't in this layer or below",
                                                  shown(l.path), shown(l.target)));
 }
@@ -446,38 +345,11 @@ status merged_tree::add(erofs::byte_reader& index, std::uint64_t index_bytes,
         one_layer next(*this, image);
         NEROFS_CHECK(next.look_up(links));
         NEROFS_CHECK(next.merge());
-        return next.make(links);
+        return next.make();
     };
     const std::size_t number = devices_.size() + 1;
     if (auto done = run(); !done) return fail(std::move(done).error().in(fmt::format("layer {}", number)));
     return {};
-}
-
-std::uint32_t merged_tree::inodes() const {
-    return static_cast<std::uint32_t>(nodes_.size());
-}
-
-erofs::new_inode merged_tree::inode_at(std::uint32_t number) const {
-    const node& n = nodes_[number];
-    erofs::new_inode out;
-    out.type = n.type;
-    out.permissions = n.permissions;
-    out.uid = n.uid;
-    out.gid = n.gid;
-    out.mtime = n.mtime;
-    out.device_major = n.device_major;
-    out.device_minor = n.device_minor;
-    out.size = n.size;
-    out.device = n.layer;
-    out.data_offset = n.data_offset;
-    if (n.type == erofs::file_type::symlink) out.target = targets_[n.index];
-    if (n.attributes != nullptr) out.attributes = *n.attributes;
-    return out;
-}
-
-void merged_tree::list(std::uint32_t directory,
-                       const std::function<void(std::string_view name, std::uint32_t inode)>& each) const {
-    for (const auto& [name, inode] : directories_[nodes_[directory].index]) each(name, inode);
 }
 
 }  // namespace nerofs::layer

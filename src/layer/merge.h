@@ -2,20 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <functional>
-#include <map>
-#include <memory_resource>
-#include <optional>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "erofs/byte_reader.h"
-#include "erofs/writer.h"
-#include "layer/attribute_pool.h"
-#include "layer/path_walk.h"
+#include "layer/node_tree.h"
 #include "layer/tree.h"
 
 namespace nerofs::layer {
@@ -39,10 +31,9 @@ struct merge_limits {
 // Both attributes and whiteouts aren't in the tree. The data of a regular file is on device n, for layer n.
 //
 // Memory: some 150 bytes a name, and the names themselves. One thread at a time.
-class merged_tree final : public erofs::file_tree {
+class merged_tree final : public node_tree {
   public:
-    explicit merged_tree(const merge_limits& limits = {});
-    ~merged_tree() override;
+    explicit merged_tree(const merge_limits& limits = {}) : limits_(limits) {}
 
     // The next layer, the lowest first: its tree as EROFS metadata whose one device is the layer's tar (layer_index.h),
     // and its hard links to layers below. `index` is only read during the call; blocks as it does. After an error the
@@ -54,34 +45,14 @@ class merged_tree final : public erofs::file_tree {
     // Bytes of each layer's tar, as its index says, for erofs::write_index(). Multiples of 512.
     std::span<const std::uint64_t> devices() const { return devices_; }
 
-    std::uint32_t inodes() const override;
-    erofs::new_inode inode_at(std::uint32_t number) const override;
-    void list(std::uint32_t directory,
-              const std::function<void(std::string_view name, std::uint32_t inode)>& each) const override;
-
   private:
-    struct node;
-    struct made_directory;
-    class walker;
     class one_layer;
-    using names = std::pmr::map<std::string_view, std::uint32_t>;
 
     status charge_name();
     status charge_text(std::uint64_t bytes);
-    std::string_view kept_text(std::string_view text);
-    std::uint32_t new_node(erofs::file_type type);
-    std::uint32_t new_directory(std::uint32_t parent);
-    std::optional<std::uint32_t> child(std::uint32_t directory, std::string_view name) const;
-    void link(std::uint32_t directory, std::string_view name, std::uint32_t inode);
-    names& names_of(std::uint32_t directory);
     std::uint16_t layer() const { return static_cast<std::uint16_t>(devices_.size() - 1); }
 
     merge_limits limits_;
-    std::pmr::monotonic_buffer_resource pool_;  // of names, targets and directories' nodes
-    std::deque<node> nodes_;
-    std::deque<names> directories_;
-    std::vector<std::string_view> targets_;
-    attribute_pool attributes_;
     std::vector<std::uint64_t> devices_;
     std::uint64_t names_ = 0;
     std::uint64_t text_bytes_ = 0;

@@ -12,10 +12,11 @@
 #include <string_view>
 
 #include "base/checked.h"
-#include "codec/hex.h"
-#include "layer/layer_index.h"
+#include "erofs/writer.h"
+#include "layer/marked_tree.h"
 #include "layer/tar_numbers.h"
 #include "layer/text.h"
+#include "layer/tree.h"
 
 namespace nerofs::layer {
 namespace {
@@ -142,13 +143,6 @@ std::optional<erofs::timestamp> time_of(std::string_view text) {
     return time;
 }
 
-std::optional<codec::sha256_digest> digest_of(std::string_view text) {
-    constexpr std::string_view prefix = "sha256:";
-    codec::sha256_digest digest;
-    if (!text.starts_with(prefix) || !codec::from_hex(text.substr(prefix.size()), digest)) return std::nullopt;
-    return digest;
-}
-
 bool is_path(std::string_view text) {
     return !text.empty() && text.size() <= tar_path_cap && text.find('\0') == std::string_view::npos;
 }
@@ -179,7 +173,7 @@ class assembler {
 
     result<toc> finish() {
         NEROFS_CHECK(in_file(end_file()));
-        if (kind_ == toc_kind::estargz) NEROFS_CHECK(end_by_the_next());
+        if (open_) NEROFS_CHECK(in_file(close(data_end_)));
         return std::move(out_);
     }
 
@@ -249,45 +243,36 @@ class assembler {
         if (!hole && !e.chunk_type.empty()) return not_enough("a chunk of a type nobody here knows");
         if (open_) NEROFS_CHECK(close(e.offset));
         if (!hole) {
-            const auto digest = digest_of(!e.chunk_digest.empty() || length != size_ ? e.chunk_digest : e.digest);
+            const auto digest = codec::sha256_named(!e.chunk_digest.empty() || length != size_ ? e.chunk_digest : e.digest);
             if (!digest) return not_enough("a chunk without a sha256");
             if (length > max_toc_chunk_bytes || out_.chunks.size() == max_toc_chunks)
                 return not_enough("too many or too large chunks");
             if (e.offset == 0) return not_enough("a chunk without a place");
             if (e.offset >= data_end_) return damaged("a chunk behind the end of the data");
+            if (!out_.chunks.empty() && e.offset < out_.chunks.back().stored_end)
+                return not_enough("chunks in another order than in the blob");
             out_.chunks.push_back({file_at_ + covered_, length, e.offset, 0, *digest});
-            open_ = kind_ == toc_kind::zstd_chunked;
+            open_ = true;
         }
         covered_ += length;
         return {};
     }
 
     status end_file() {
-        if (open_) NEROFS_CHECK(close(file_end_));
+        if (open_ && kind_ == toc_kind::zstd_chunked) NEROFS_CHECK(close(file_end_));
         if (covered_ != size_) return damaged("chunks are missing");
         size_ = covered_ = 0;
         return {};
     }
 
-    // zstd:chunked tells where a chunk ends by the next one, or by the file.
+    // A chunk ends where the next one begins. zstd:chunked tells where a file's last one does.
     status close(std::uint64_t end) {
         toc_chunk& last = out_.chunks.back();
         if (end <= last.stored_offset || end > data_end_) return damaged("a chunk that ends nowhere");
+        if (end - last.stored_offset > std::numeric_limits<std::uint32_t>::max())
+            return not_enough("a chunk that is too large");
         last.stored_end = end;
         open_ = false;
-        return {};
-    }
-
-    // eStargz tells only where they begin.
-    status end_by_the_next() {
-        std::vector<std::uint64_t> begins;
-        begins.reserve(out_.chunks.size() + 1);
-        for (const toc_chunk& c : out_.chunks) begins.push_back(c.stored_offset);
-        begins.push_back(data_end_);
-        std::sort(begins.begin(), begins.end());
-        if (std::adjacent_find(begins.begin(), begins.end()) != begins.end()) return damaged("two chunks at one place");
-        for (toc_chunk& c : out_.chunks)
-            c.stored_end = *std::upper_bound(begins.begin(), begins.end(), c.stored_offset);
         return {};
     }
 
@@ -424,6 +409,25 @@ result<toc> parse_toc(std::span<const std::byte> json, toc_kind kind, std::uint6
     const bool parsed = nlohmann::json::sax_parse(text, text + json.size(), &events);
     NEROFS_CHECK(events.outcome(parsed));
     return all.finish();
+}
+
+result<layer_index> index_of_toc(std::span<const std::byte> json, const toc_location& where,
+                                 const codec::sha256_digest& stored_digest, std::uint64_t stored_bytes) {
+    tree files({.whiteouts = whiteout_mode::as_marks, .keep_unresolved = true});
+    NEROFS_TRY(toc table,
+               parse_toc(json, where.kind, where.offset, [&](tar_entry&& e) { return files.add(std::move(e)); }));
+    NEROFS_CHECK(files.finish());
+    if (table.chunks.empty()) return not_enough("it has no data");
+    layer_index index;
+    index.how = where.kind == toc_kind::estargz ? compression::gzip : compression::zstd;
+    index.stored_digest = stored_digest;
+    index.stored_bytes = stored_bytes;
+    index.content_bytes = table.content_bytes;
+    index.chunks = std::move(table.chunks);
+    NEROFS_TRY(auto image, erofs::write_index(marked_tree(files), index.content_bytes));
+    index.tarindex = std::move(image.bytes);
+    index.unresolved = files.unresolved();
+    return index;
 }
 
 }  // namespace nerofs::layer

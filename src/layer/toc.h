@@ -9,28 +9,17 @@
 
 #include "base/result.h"
 #include "codec/sha256.h"
+#include "layer/layer_index.h"
 #include "layer/tar_reader.h"
 #include "layer/toc_location.h"
 
 namespace nerofs::layer {
 
-inline constexpr std::uint64_t max_toc_chunk_bytes = std::uint64_t{1} << 26;  // of content
-inline constexpr std::size_t max_toc_chunks = std::size_t{1} << 20;
-
-// A piece of a file, the start of a gzip member or zstd frame in the blob.
-struct toc_chunk {
-    std::uint64_t content_offset = 0;
-    std::uint64_t length = 0;  // 1 to max_toc_chunk_bytes
-    std::uint64_t stored_offset = 0;
-    std::uint64_t stored_end = 0;  // decoding it needs no byte from here on; headers of other members may lie before
-    codec::sha256_digest digest{};
-};
-
 // A table has no headers of the tar. So the content isn't the tar, but one of our own: the data of the files one behind
 // the other in the table's order, each at a multiple of 512; all between is zeros.
 struct toc {
     std::uint64_t content_bytes = 0;  // a multiple of 512
-    std::vector<toc_chunk> chunks;    // content offsets ascend; zstd:chunked's holes have none
+    std::vector<toc_chunk> chunks;    // all offsets ascend; zstd:chunked's holes have none
 };
 
 // `each` gets the members in the table's order, `data_offset` being that in the content: for layer::tree. `data_end`:
@@ -41,5 +30,10 @@ struct toc {
 // What eStargz leaves out of the tar: fractions of times, and its own member "stargz.index.json".
 result<toc> parse_toc(std::span<const std::byte> json, toc_kind kind, std::uint64_t data_end,
                       const tar_reader::visitor& each);
+
+// The layer_index that a table makes, for a blob of this digest and size. Errors: those of parse_toc, layer::tree and
+// erofs::write_index, unsupported (no file has data).
+result<layer_index> index_of_toc(std::span<const std::byte> json, const toc_location& where,
+                                 const codec::sha256_digest& stored_digest, std::uint64_t stored_bytes);
 
 }  // namespace nerofs::layer

@@ -15,6 +15,13 @@
 namespace nerofs::layer {
 namespace {
 
+constexpr std::string_view estargz_digest = "containerd.io/snapshot/stargz/toc.digest";
+// The names of zstd:chunked's began with the second of these at first.
+constexpr std::array<std::string_view, 2> zstd_prefixes = {"io.github.containers.zstd-chunked.",
+                                                           "io.containers.zstd-chunked."};
+constexpr std::string_view zstd_digest = "manifest-checksum";
+constexpr std::string_view zstd_place = "manifest-position";
+
 constexpr std::string_view toc_name = "stargz.index.json";
 constexpr std::size_t piece_bytes = std::size_t{1} << 18;
 
@@ -73,6 +80,32 @@ result<std::vector<std::byte>> json_of_tar(std::vector<std::byte> tar) {
 }
 
 }  // namespace
+
+std::optional<toc_reference> find_toc(const std::map<std::string, std::string, std::less<>>& annotations,
+                                      compression how) {
+    const auto value = [&](std::string_view prefix, std::string_view name) -> const std::string* {
+        const auto found = annotations.find(std::string(prefix).append(name));
+        return found == annotations.end() ? nullptr : &found->second;
+    };
+    toc_reference found;
+    const std::string* digest = nullptr;
+    if (how == compression::gzip) {
+        digest = value("", estargz_digest);
+    } else if (how == compression::zstd) {
+        found.kind = toc_kind::zstd_chunked;
+        for (const std::string_view prefix : zstd_prefixes) {
+            const std::string* const place = value(prefix, zstd_place);
+            if (place == nullptr) continue;
+            found.place = *place;
+            digest = value(prefix, zstd_digest);
+            break;
+        }
+    }
+    const auto known = digest == nullptr ? std::nullopt : codec::sha256_named(*digest);
+    if (!known) return std::nullopt;
+    found.digest = *known;
+    return found;
+}
 
 result<toc_location> estargz_toc_location(std::span<const std::byte, estargz_footer_bytes> footer,
                                           std::uint64_t blob_bytes) {

@@ -1,27 +1,39 @@
-// Where an eStargz or zstd:chunked layer has its table of contents, and how it is packed there.
+// Whether a layer has a table of contents, as eStargz and zstd:chunked ones do, where it is, and how it is packed there.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "codec/sha256.h"
+#include "layer/layer_index.h"
 
 namespace nerofs::layer {
 
 enum class toc_kind : std::uint8_t { estargz, zstd_chunked };
 
-// Of a layer's descriptor. The first names the digest of eStargz' JSON as it is; zstd:chunked has that of the packed
-// one and its place, by names that began with "io.containers." before they did with "io.github.containers.".
-inline constexpr std::string_view estargz_digest_annotation = "containerd.io/snapshot/stargz/toc.digest";
-inline constexpr std::string_view zstd_digest_annotation = "zstd-chunked.manifest-checksum";
-inline constexpr std::string_view zstd_place_annotation = "zstd-chunked.manifest-position";
-
 inline constexpr std::size_t estargz_footer_bytes = 51;
 inline constexpr std::uint64_t max_toc_bytes = std::uint64_t{1} << 27;  // packed, and as JSON
+
+// What a layer's descriptor says of its table.
+struct toc_reference {
+    toc_kind kind = toc_kind::estargz;
+    codec::sha256_digest digest{};  // of eStargz' JSON as it is; of zstd:chunked's as it is packed
+    std::string place;              // zstd:chunked: for zstd_toc_location()
+
+    bool operator==(const toc_reference&) const = default;
+};
+
+// By the annotations; nothing: it has none, or one that isn't for this compression. Pure.
+std::optional<toc_reference> find_toc(const std::map<std::string, std::string, std::less<>>& annotations,
+                                      compression how);
 
 struct toc_location {
     toc_kind kind = toc_kind::estargz;

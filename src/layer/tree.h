@@ -2,18 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <functional>
-#include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
-#include "erofs/writer.h"
-#include "layer/attribute_pool.h"
-#include "layer/path_walk.h"
+#include "layer/node_tree.h"
 #include "layer/tar_entry.h"
 
 namespace nerofs::layer {
@@ -39,11 +33,10 @@ struct tree_options {
 // - of several members of one path the last wins; directories over directories keep what is in them
 // - a hard link is another name of the inode that its target names at that moment, or else at the end
 //
-// Memory: some 250 bytes a name, and the names themselves. One thread at a time; never blocks.
-class tree final : public erofs::file_tree {
+// Memory: some 150 bytes a name, and the names themselves. One thread at a time; never blocks.
+class tree final : public node_tree {
   public:
-    explicit tree(const tree_options& options = {});
-    ~tree() override;
+    explicit tree(const tree_options& options = {}) : options_(options) {}
 
     // Errors: corrupt (a path through a file, through symlinks that go round, a hard link to a directory, the root as
     // a file), unsupported (a component of more than 255 bytes, beyond the options' limits). The texts name the path.
@@ -59,42 +52,25 @@ class tree final : public erofs::file_tree {
     const std::vector<unresolved_link>& unresolved() const { return unresolved_; }
 
     // With whiteout_mode::as_marks. A directory with a whiteout of its own name is opaque, too.
-    bool is_whiteout(std::uint32_t inode) const;
-    bool is_opaque(std::uint32_t directory) const;
+    bool is_whiteout(std::uint32_t inode) const { return nodes_[inode].whiteout; }
+    bool is_opaque(std::uint32_t directory) const { return nodes_[directory].opaque; }
 
     // Whether no member told of the directory, so that mode, owner and time are made up.
-    bool is_implied(std::uint32_t directory) const;
-
-    // The inode of a name in a directory.
-    std::optional<std::uint32_t> child(std::uint32_t directory, std::string_view name) const;
-
-    std::uint32_t inodes() const override;
-    erofs::new_inode inode_at(std::uint32_t number) const override;
-    void list(std::uint32_t directory,
-              const std::function<void(std::string_view name, std::uint32_t inode)>& each) const override;
+    bool is_implied(std::uint32_t directory) const { return nodes_[directory].implied; }
 
   private:
-    struct node;
-    using names = std::map<std::string, std::uint32_t, std::less<>>;
-    class walker;
-
-    status add_at(std::uint32_t directory, const std::string& name, tar_entry&& entry);
-    status add_hard_link(std::uint32_t directory, const std::string& name, const tar_entry& entry);
-    status add_whiteout(std::uint32_t directory, const std::string& name, whiteout what);
+    status add_at(const place& where, tar_entry&& entry);
+    status add_hard_link(const place& where, const tar_entry& entry);
+    status add_whiteout(const place& where, whiteout what);
     status set_root(tar_entry&& entry);
-    result<std::optional<place>> find(std::string_view path, bool create);
-    result<std::optional<std::uint32_t>> target_of(std::string_view path);
-    std::uint32_t new_node();
-    std::uint32_t new_directory();
-    status link(std::uint32_t directory, const std::string& name, std::uint32_t inode);
+    result<place> make_place(std::string_view path);
+    std::uint32_t new_directory(std::uint32_t parent, std::string_view name);
+    status add_name(std::uint32_t directory, std::string_view name, std::uint32_t inode);
     status describe(std::uint32_t inode, tar_entry&& entry);
-    status charge(std::uint64_t text);
+    status charge_name();
+    status charge_text(std::uint64_t bytes);
 
     tree_options options_;
-    std::deque<node> nodes_;
-    std::deque<names> directories_;
-    std::deque<std::string> targets_;
-    attribute_pool attributes_;
     std::vector<unresolved_link> unresolved_;
     std::uint64_t names_ = 0;
     std::uint64_t text_bytes_ = 0;

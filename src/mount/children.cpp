@@ -20,14 +20,6 @@ constexpr auto checker_time = 30s;  // to read some blocks of a file that may li
 // A child whose channel closed is about to be gone.
 constexpr auto exit_time = 1s;
 
-// Ends a child that is of no more use; in words, how it had ended by itself within `patience`, if it had.
-std::string end(child& c, std::chrono::milliseconds patience) {
-    const bool gone = os::wait_readable(c.process.pidfd(), os::in_time(patience)).has_value();
-    if (!gone) c.process.kill(SIGKILL);
-    std::string how = c.process.reap();
-    return gone ? how : "didn't answer and was ended";
-}
-
 }  // namespace
 
 std::string helper_directory() {
@@ -36,9 +28,8 @@ std::string helper_directory() {
     return NEROFS_LIBEXEC_DIR;
 }
 
-result<child> start_helper(const std::string& name, bool lockable_memory, bool quiet) {
+result<child> start_program(const std::string& name, os::spawn_options options) {
     NEROFS_TRY(auto ends, os::channel::make_pair());
-    os::spawn_options options;
     options.program = helper_directory() + "/" + name;
     options.arguments = {name};
 #if NEROFS_FAULTS
@@ -46,11 +37,26 @@ result<child> start_helper(const std::string& name, bool lockable_memory, bool q
         options.environment.push_back(std::string("NEROFS_FAULT=") + plan);
 #endif
     options.fds = {ends.second.fd()};
+    NEROFS_TRY(os::process process, os::spawn(options));
+    return child{std::move(process), std::move(ends.first)};
+}
+
+result<child> start_helper(const std::string& name, bool lockable_memory, bool quiet) {
+    os::spawn_options options;
     if (::geteuid() == 0) options.run_as = os::unprivileged_identity("nerofs");
     options.lockable_memory = lockable_memory;
     options.quiet = quiet;
-    NEROFS_TRY(os::process process, os::spawn(options));
-    return child{std::move(process), std::move(ends.first)};
+    return start_program(name, std::move(options));
+}
+
+error death_of(child& c, const std::string& who, const std::string& when) {
+    const bool gone = os::wait_readable(c.process.pidfd(), os::in_time(exit_time)).has_value();
+    if (!gone) c.process.kill(SIGKILL);
+    const std::string how = c.process.reap();
+    return make_error(
+               error_kind::permanent,
+               "the " + who + " (nerofs-" + who + ") " + (gone ? how : "didn't answer and was ended") + " " + when, EIO)
+        .with_hint("see /run/nerofs/log");
 }
 
 result<child> start_server(const serve::server_setup& setup) {
@@ -62,9 +68,7 @@ result<child> start_server(const serve::server_setup& setup) {
             const auto packet = server.channel.receive(os::in_time(server_time));
             if (packet && wire_reader(packet->bytes).get<serve::message>() == serve::message::ready) return server;
         }
-        last = make_error(error_kind::permanent,
-                          "the server (nerofs-server) " + end(server, exit_time) + " before it was ready", EIO)
-                   .with_hint("see /run/nerofs/log");
+        last = death_of(server, "server", "before it was ready");
     }
     return fail(std::move(last));
 }
@@ -76,13 +80,12 @@ result<fetch::image_info> check_image(fd_ref image, const fetch::check_request& 
         result<fetch::image_info> info = fail(error_kind::cancelled, "");
         if (fetch::send_check(checker.channel, request, image))
             info = fetch::receive_info(checker.channel, os::in_time(checker_time));
-        const bool answered =
-            info || (info.error().kind != error_kind::cancelled && info.error().kind != error_kind::timeout);
-        const std::string how = end(checker, answered ? 0ms : exit_time);
-        if (answered) return info;
-        last = make_error(error_kind::permanent, "the checker (nerofs-checker) " + how + " while it checked the image",
-                          EIO)
-                   .with_hint("see /run/nerofs/log");
+        if (info || (info.error().kind != error_kind::cancelled && info.error().kind != error_kind::timeout)) {
+            checker.process.kill(SIGKILL);
+            checker.process.reap();
+            return info;
+        }
+        last = death_of(checker, "checker", "while it checked the image");
     }
     return fail(std::move(last));
 }

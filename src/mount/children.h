@@ -21,8 +21,15 @@ struct child {
 // else the installed one.
 std::string helper_directory();
 
-// Starts a helper as the unprivileged user, its channel as descriptor 3. `quiet`: what it logs goes nowhere.
+// Starts one of these programs, its channel as descriptor 3; `options` say what else there is to it.
+result<child> start_program(const std::string& name, os::spawn_options options);
+
+// Starts a helper as the unprivileged user. `quiet`: what it logs goes nowhere.
 result<child> start_helper(const std::string& name, bool lockable_memory, bool quiet = false);
+
+// Ends a child that was to answer and didn't. The error says how it had ended by itself, if it had:
+// "the server (nerofs-server) exited with status 1 before it was ready".
+error death_of(child& c, const std::string& who, const std::string& when);
 
 // A server that has read its set-up and serves. Starts up to three; the error tells how they ended.
 result<child> start_server(const serve::server_setup& setup);

@@ -5,13 +5,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 
 #include "mount/children.h"
 #include "mount/progress_line.h"
 #include "os/files.h"
 #include "os/fuse_mount.h"
-#include "os/process.h"
 
 namespace nerofs::mount {
 namespace {
@@ -24,28 +22,14 @@ constexpr auto open_time = 30s;  // for a server to answer the first requests of
 constexpr auto done_time = 30s;
 constexpr auto exit_time = 2s;  // of a keeper that has nothing left to do
 
-struct started_keeper {
-    os::process process;
-    os::channel channel;
-};
-
-result<started_keeper> start_keeper() {
-    NEROFS_TRY(auto ends, os::channel::make_pair());
+result<child> start_keeper() {
     os::spawn_options options;
-    options.program = helper_directory() + "/nerofs-keeper";
-    options.arguments = {"nerofs-keeper"};
     options.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
-#if NEROFS_FAULTS
-    if (const char* plan = std::getenv("NEROFS_FAULT"))
-        options.environment.push_back(std::string("NEROFS_FAULT=") + plan);
-#endif
-    options.fds = {ends.second.fd()};
-    NEROFS_TRY(os::process process, os::spawn(options));
-    return started_keeper{std::move(process), std::move(ends.first)};
+    return start_program("nerofs-keeper", std::move(options));
 }
 
 // A keeper whose channel has closed: how it ended, in words.
-error death_of(os::process& keeper, const std::string& when) {
+error keeper_death(os::process& keeper, const std::string& when) {
     const bool gone = os::wait_readable(keeper.pidfd(), os::in_time(exit_time)).has_value();
     return make_error(error_kind::permanent,
                       "the keeper (nerofs-keeper) " + (gone ? keeper.reap() : "hung up") + " " + when, EIO)
@@ -57,7 +41,7 @@ struct answered {
     unique_fd fuse_mount;
 };
 
-result<answered> ask(started_keeper& keeper, const status& sent, std::chrono::seconds for_source = 0s) {
+result<answered> ask(child& keeper, const status& sent, std::chrono::seconds for_source = 0s) {
     // What can't be sent isn't the story: a keeper that hung up may have said why before.
     if (!sent && sent.error().kind != error_kind::cancelled) return fail(sent.error());
     const os::deadline until = os::in_time(attach_time + for_source);
@@ -72,7 +56,7 @@ result<answered> ask(started_keeper& keeper, const status& sent, std::chrono::se
     line.clear();
     if (!packet) {
         if (packet.error().kind != error_kind::cancelled) return fail(packet.error());
-        return fail(death_of(keeper.process, "before the device was ready"));
+        return fail(keeper_death(keeper.process, "before the device was ready"));
     }
     wire_reader body(packet->bytes);
     switch (body.get<ctl::message>()) {
@@ -106,7 +90,7 @@ result<opened_source> open_source(const std::string& path) {
 }
 
 result<attachment> attachment::start(const ctl::attach_request& request, fd_ref image) {
-    NEROFS_TRY(started_keeper keeper, start_keeper());
+    NEROFS_TRY(child keeper, start_keeper());
     const os::packet packet = ctl::encode(request);
     const status sent = keeper.channel.send(packet.bytes, std::span(&image, image ? 1 : 0));
     // Three fetchers, each of which may wait for the source twice.
@@ -131,7 +115,8 @@ status attachment::mounted(const std::string& mount_point) {
         if (done) return {};
         told = fail(std::move(done).error());
     }
-    if (told.error().kind == error_kind::cancelled) return fail(death_of(process_, "before the mount was in its care"));
+    if (told.error().kind == error_kind::cancelled)
+        return fail(keeper_death(process_, "before the mount was in its care"));
     return told;
 }
 
@@ -144,13 +129,13 @@ status attachment::undo() {
     }
     keeper_.close();
     if (!told && told.error().kind == error_kind::cancelled)
-        return fail(death_of(process_, "before the image was mounted"));
+        return fail(keeper_death(process_, "before the image was mounted"));
     if (os::wait_readable(process_.pidfd(), os::in_time(exit_time))) process_.reap();
     return told;
 }
 
 result<ctl::attach_answer> reattach(const ctl::reattach_request& request) {
-    NEROFS_TRY(started_keeper keeper, start_keeper());
+    NEROFS_TRY(child keeper, start_keeper());
     NEROFS_TRY(answered got, ask(keeper, ctl::send(keeper.channel, ctl::encode(request))));
     return std::move(got.answer);
 }

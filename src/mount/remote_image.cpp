@@ -48,14 +48,7 @@ result<remote_image> remote_image::open(request r, const std::optional<fetch::re
         if (opened) return image;
         // The end of its channel is the fetcher's death; everything else is its answer, or ours.
         if (opened.error().kind != error_kind::cancelled) return fail(opened.error());
-        const bool gone = os::wait_readable(image.fetcher_.process.pidfd(), os::in_time(1s)).has_value();
-        if (!gone) image.fetcher_.process.kill(SIGKILL);
-        const std::string how = image.fetcher_.process.reap();
-        image.fetcher_ = {};
-        last =
-            make_error(error_kind::permanent,
-                       "the fetcher (nerofs-fetcher) " + (gone ? how : "hung up") + " while it opened the source", EIO)
-                .with_hint("see /run/nerofs/log");
+        last = death_of(image.fetcher_, "fetcher", "while it opened the source");
     }
     return fail(std::move(last));
 }
@@ -86,7 +79,7 @@ bool remote_image::is_here(const fetch::remote_identity& known) {
         if (p.kind == fetch::part_kind::stored) return true;
         const auto key = cache::blob_key::from_name(p.key);
         if (!key || !open_store()) return false;
-        if (p.kind == fetch::part_kind::content) return p.digest.empty() || store_->open_index(p.index).has_value();
+        if (p.kind == fetch::part_kind::content) return p.index.empty() || store_->open_index(p.index).has_value();
         const auto held = store_->open_blob(*key);
         const auto map = held ? cache::live_map::map(held->map(), p.size, false) : fail(held.error());
         return map && map->first_missing(0) == map->chunks();
@@ -157,10 +150,10 @@ status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& la
         NEROFS_TRY(state.files.content, new_file());
         NEROFS_TRY(state.files.fresh, new_file());
         if (store)
-            for (const std::string* name : {&l.digest, &l.pushed_index})
-                if (auto index = state.files.index ? std::nullopt : store->open_index(*name)) {
+            for (const auto from : {fetch::index_origin::whole_layer, fetch::index_origin::toc, fetch::index_origin::pushed})
+                if (auto index = state.files.index ? std::nullopt : store->open_index(l.index_name(from))) {
                     state.files.index = std::move(*index);
-                    state.files.pushed = name == &l.pushed_index;
+                    state.files.from = from;
                 }
         NEROFS_CHECK(
             fetch::send_layer_files(fetcher_.channel, static_cast<std::uint32_t>(layers_.size() - 1), state.files));
@@ -179,12 +172,12 @@ status remote_image::take_indexed(const fetch::indexed_layer& what) {
     if (what.number >= layers_.size()) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
     layer_state& layer = layers_[what.number];
     layer.files.index = duplicate(layer.files.fresh);
-    const auto keep = [&](const std::string& name) {
-        if (const status kept = store_->keep_index(name, layer.files.fresh); !kept)
+    const auto keep = [&] {
+        if (const status kept = store_->keep_index(layer.stored.index_name(what.from), layer.files.fresh); !kept)
             log::warning("the index of " + layer.stored.digest + " isn't kept: " + kept.error().message());
     };
-    if (what.pushed) {
-        if (store_) keep(layer.stored.pushed_index);
+    if (what.from != fetch::index_origin::whole_layer) {
+        if (store_) keep();
         return {};
     }
     if (what.size == 0) return {};
@@ -194,7 +187,7 @@ status remote_image::take_indexed(const fetch::indexed_layer& what) {
         return {};
     }
     NEROFS_TRY(layer.content, store_->adopt(key, layer.files.content));
-    keep(layer.stored.digest);
+    keep();
     if (const auto used = store_->make_room(0); !used) log::warning(used.error().message());
     return {};
 }
@@ -234,7 +227,7 @@ status remote_image::open_cache() {
         const auto layer = std::find_if(layers_.begin(), layers_.end(),
                                         [&](const layer_state& l) { return l.stored.digest == part.layer; });
         state.index = index_of(part);
-        if (part.kind == fetch::part_kind::content && layer != layers_.end() && !part.digest.empty()) {
+        if (part.kind == fetch::part_kind::content && layer != layers_.end() && !part.index.empty()) {
             state.index = duplicate(layer->files.index);
             if (!store_) state.held = std::move(layer->content);
         }
@@ -248,10 +241,10 @@ status remote_image::open_cache() {
     return {};
 }
 
-// Where a fetcher finds how a layer is decoded: as its digest says, or else the user's zinfo.
+// Where a fetcher finds how a layer is decoded: in the index that is kept of it, or else the user's zinfo.
 unique_fd remote_image::index_of(const fetch::remote_part& part) {
     if (part.kind != fetch::part_kind::content) return {};
-    if (part.digest.empty()) return duplicate(given_.zinfo);
+    if (part.index.empty()) return duplicate(given_.zinfo);
     if (!store_) return {};
     auto index = store_->open_index(part.index);
     return index ? std::move(*index) : unique_fd();

@@ -100,7 +100,7 @@ result<cache_request> decode_cache(os::packet& packet, cache_descriptors& fds) {
 
 status send_layer_files(const os::channel& to, std::uint32_t number, const layer_files& files) {
     wire_writer body;
-    body.put(message::layer_files).put(number).put(files.pushed);
+    body.put(message::layer_files).put(number).put(files.from);
     std::vector<fd_ref> list;
     for (const unique_fd* fd : {&files.content, &files.fresh, &files.index}) os::put_fd(body, list, *fd);
     return to.send(body.bytes(), list);
@@ -111,11 +111,12 @@ result<layer_files> decode_layer_files(os::packet& packet, std::uint32_t number)
     const auto type = body.get<message>();
     const auto of = body.get<std::uint32_t>();
     layer_files files;
-    files.pushed = body.get<bool>();
+    files.from = body.get<index_origin>();
     std::size_t next = 0;
     for (unique_fd* fd : {&files.content, &files.fresh, &files.index})
         if (!os::take_fd(body, packet.fds, next, *fd)) return malformed();
-    if (type != message::layer_files || of != number || !body.done() || !files.content || !files.fresh)
+    if (type != message::layer_files || of != number || !body.done() || !files.content || !files.fresh ||
+        files.from > index_origin::pushed)
         return malformed();
     return files;
 }
@@ -135,7 +136,10 @@ result<unique_fd> decode_metadata_file(os::packet& packet, std::uint64_t& most_c
 status send_layers(const os::channel& to, const std::vector<stored_layer>& layers) {
     wire_writer body;
     body.put(message::layers).put(layers.size());
-    for (const stored_layer& l : layers) body.put(l.digest).put(l.size).put(l.pushed_index);
+    for (const stored_layer& l : layers) {
+        body.put(l.digest).put(l.size);
+        for (const std::string& name : l.index_names) body.put(name);
+    }
     return to.send(body.bytes());
 }
 
@@ -148,7 +152,7 @@ result<std::vector<stored_layer>> decode_layers(const os::packet& packet) {
         stored_layer& l = layers.emplace_back();
         l.digest = body.text();
         l.size = body.get<std::uint64_t>();
-        l.pushed_index = body.text();
+        for (std::string& name : l.index_names) name = body.text();
     }
     if (type != message::layers || !body.done()) return malformed();
     return layers;
@@ -158,9 +162,9 @@ status send_indexed(const os::channel& to, const indexed_layer& layer) {
     return to.send(wire_writer()
                        .put(message::indexed)
                        .put(layer.number)
+                       .put(layer.from)
                        .put(layer.digest)
                        .put(layer.size)
-                       .put(layer.pushed)
                        .bytes());
 }
 
@@ -169,10 +173,10 @@ result<indexed_layer> decode_indexed(const os::packet& packet) {
     const auto type = body.get<message>();
     indexed_layer layer;
     layer.number = body.get<std::uint32_t>();
+    layer.from = body.get<index_origin>();
     layer.digest = body.text();
     layer.size = body.get<std::uint64_t>();
-    layer.pushed = body.get<bool>();
-    if (type != message::indexed || !body.done()) return malformed();
+    if (type != message::indexed || !body.done() || layer.from > index_origin::pushed) return malformed();
     return layer;
 }
 

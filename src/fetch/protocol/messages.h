@@ -9,6 +9,8 @@
 // `progress` meanwhile. When their indexes are to be pushed, `pushed` tells that they were.
 #pragma once
 
+#include <array>
+
 #include "base/result.h"
 #include "fetch/protocol/image_info.h"
 #include "fetch/protocol/remote_source.h"
@@ -56,28 +58,38 @@ struct given_files {
     unique_fd zinfo;
 };
 
+// Where the index of a layer is from. Only one of the whole layer comes with the layer's content.
+enum class index_origin : std::uint8_t {
+    whole_layer,  // which was read on this machine
+    toc,          // the layer's own table of contents
+    pushed,       // others made it, and put it beside the image
+};
+
 // A layer as the source has it.
 struct stored_layer {
     std::string digest;
     std::uint64_t size = 0;
-    std::string pushed_index{};  // the name by which one is kept that came with the image; empty: such aren't wanted
+    // The names by which such an index is kept, by origin, the best first; empty: such aren't wanted.
+    std::array<std::string, 3> index_names{};
+
+    const std::string& index_name(index_origin from) const { return index_names[static_cast<std::size_t>(from)]; }
+    std::string& index_name(index_origin from) { return index_names[static_cast<std::size_t>(from)]; }
 };
 
 // What a fetcher works with on a layer.
 struct layer_files {
-    unique_fd content;    // empty, writable: the decoded layer, if it has to be read as a whole
-    unique_fd fresh;      // empty, writable: its index, then
-    unique_fd index;      // readable: the index that is kept of it; or none
-    bool pushed = false;  // it came with the image
+    unique_fd content;  // empty, writable: the decoded layer, if it has to be read as a whole
+    unique_fd fresh;    // empty, writable: its index, if none is kept
+    unique_fd index;    // readable: the index that is kept of it; or none
+    index_origin from{};
 };
 
-// A layer that was read as a whole: its files are complete. Or one whose index came with the image: there is no
-// content.
+// A layer whose index is complete, and its content if it was read as a whole.
 struct indexed_layer {
     std::uint32_t number = 0;
+    index_origin from{};
     std::string digest;  // of its content
     std::uint64_t size = 0;
-    bool pushed = false;
 };
 
 // A part of the device. With the descriptors of a cache::writer_files (the durable map may be none), of a touch map,

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "base/wire.h"
+#include "base/wire_fields.h"
 
 namespace nerofs::fetch {
 
@@ -86,6 +86,7 @@ inline constexpr std::uint64_t part_block_bytes = 512;
 
 // Docker makes at most 127 layers.
 inline constexpr std::size_t most_parts = 160;
+static_assert(most_parts <= most_wire_elements);
 
 // What the fetcher tells of its work. Counted from its start; a restarted one begins anew.
 struct fetch_statistics {
@@ -103,15 +104,23 @@ struct fetch_statistics {
     std::string last_failure;
 };
 
-void encode(wire_writer& to, const remote_source& s);
-void encode(wire_writer& to, const remote_secrets& s);
-void encode(wire_writer& to, const remote_identity& i);
-void encode(wire_writer& to, const fetch_statistics& s);
-// Each reads what its encode wrote; from.ok() says whether it was there.
-void decode(wire_reader& from, remote_source& s);
-void decode(wire_reader& from, remote_secrets& s);
-void decode(wire_reader& from, remote_identity& i);
-void decode(wire_reader& from, fetch_statistics& s);
+void walk_fields(auto&& take, remote_source& s) {
+    take(s.kind, s.name, s.layer, s.blob, s.platform, s.tarindex, s.zinfo, s.insecure, s.ca_file, s.timeout, s.prefetch,
+         s.background_rate, s.push_indexes, s.credential_kind, s.credential_place, s.credential_user);
+}
+void walk_fields(auto&& take, remote_secrets& s) {
+    take(s.username, s.password, s.identity_token, s.url, s.proxies);
+}
+void walk_fields(auto&& take, remote_part& p) {
+    take(p.kind, p.key, p.digest, p.size, p.layer, p.layer_size, p.index);
+}
+void walk_fields(auto&& take, remote_identity& i) {
+    take(i.parts, i.etag, i.resolved, i.plain_http);
+}
+void walk_fields(auto&& take, fetch_statistics& s) {
+    take(s.present_bytes, s.total_bytes, s.requests, s.fetched_bytes, s.retries, s.redirects, s.waiting_reads,
+         s.in_flight, s.latency_us, s.bytes_per_second, s.verified, s.last_failure);
+}
 
 // Overwrites the texts.
 void wipe(remote_secrets& s);

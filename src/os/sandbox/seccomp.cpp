@@ -1,6 +1,9 @@
 #include "os/sandbox/seccomp.h"
 
+#include <sched.h>
 #include <seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -17,6 +20,21 @@ seccomp_filter::seccomp_filter() : context_(seccomp_init(SCMP_ACT_KILL_PROCESS))
 
 seccomp_filter::~seccomp_filter() {
     if (context_) seccomp_release(as_context(context_));
+}
+
+seccomp_filter& seccomp_filter::allow_basics() {
+    allow({SYS_read, SYS_readv, SYS_pread64, SYS_preadv, SYS_write, SYS_writev, SYS_lseek, SYS_fstat, SYS_newfstatat,
+           SYS_close});
+    allow({SYS_recvfrom, SYS_recvmsg, SYS_sendto, SYS_sendmsg, SYS_sendmmsg, SYS_shutdown, SYS_getsockopt});
+    allow({SYS_poll, SYS_ppoll, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait, SYS_eventfd2});
+    allow({SYS_futex, SYS_set_robust_list, SYS_rseq, SYS_sched_yield, SYS_sched_getaffinity, SYS_gettid, SYS_getpid,
+           SYS_exit, SYS_exit_group});
+    allow({SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_sigaltstack, SYS_restart_syscall, SYS_tgkill});
+    allow({SYS_brk, SYS_munmap, SYS_mremap, SYS_madvise});
+    allow({SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_getrandom});
+    allow_masked(SYS_kill, 0, 0xffffffff, static_cast<std::uint64_t>(::getpid()));
+    // clone3's arguments can't be seen by a filter: libc falls back to clone.
+    return allow_masked(SYS_clone, 0, CLONE_THREAD, CLONE_THREAD).refuse(SYS_clone3, ENOSYS);
 }
 
 seccomp_filter& seccomp_filter::allow(std::initializer_list<int> calls) {

@@ -6,14 +6,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "base/checked.h"
+#include "erofs/memory_reader.h"
 #include "erofs/writer.h"
 #include "layer/marked_tree.h"
 #include "layer/merge.h"
@@ -33,20 +32,6 @@ using seconds = std::chrono::duration<double>;
 void check(const status& done, const std::string& what) {
     if (!done) die(what + ": " + done.error().message());
 }
-
-class memory_reader final : public erofs::byte_reader {
-  public:
-    explicit memory_reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        if (!range_within<std::uint64_t>(offset, into.size(), bytes_.size()))
-            return fail(error_kind::corrupt, "ends before what is wanted of it");
-        if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
-        return {};
-    }
-
-  private:
-    std::span<const std::byte> bytes_;
-};
 
 struct layer_of_tar {
     std::string tar;
@@ -108,8 +93,8 @@ int main(int argc, char** argv) {
     const auto start = std::chrono::steady_clock::now();
     layer::merged_tree merged;
     for (const layer_of_tar& l : layers) {
-        memory_reader index(l.index);
-        check(merged.add(index, l.index.size(), l.links), "merge");
+        erofs::memory_reader index(l.index);
+        check(merged.add(index, index.size(), l.links), "merge");
     }
     const auto end = std::chrono::steady_clock::now();
     const std::size_t after = ::mallinfo2().uordblks;

@@ -2,8 +2,30 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+
+#include "base/wire_fields.h"
+
 namespace nerofs {
 namespace {
+
+struct point {
+    std::int32_t x = 0;
+    std::optional<std::string> name;
+    friend bool operator==(const point&, const point&) = default;
+};
+void walk_fields(auto&& take, point& p) {
+    take(p.x, p.name);
+}
+struct drawing {
+    std::chrono::seconds age{0};
+    std::vector<point> points;
+    bool finished = false;
+    friend bool operator==(const drawing&, const drawing&) = default;
+};
+void walk_fields(auto&& take, drawing& d) {
+    take(d.age, d.points, d.finished);
+}
 
 TEST(wire, what_is_put_comes_back) {
     enum class colour : std::uint8_t { red = 3 };
@@ -54,6 +76,33 @@ TEST(wire, bytes_left_over_are_not_done) {
     wire_reader reader(writer.bytes());
     reader.get<int>();
     EXPECT_TRUE(reader.ok());
+    EXPECT_FALSE(reader.done());
+}
+
+TEST(wire, whole_values_come_back) {
+    const drawing sent{std::chrono::seconds(-90), {{-1, "a"}, {2, std::nullopt}, {3, ""}}, true};
+    wire_writer writer;
+    encode(writer, sent);
+    wire_reader reader(writer.bytes());
+    drawing got;
+    decode(reader, got);
+    EXPECT_TRUE(reader.done());
+    EXPECT_EQ(got, sent);
+    for (std::size_t n = 0; n < writer.bytes().size(); ++n) {
+        wire_reader cut(writer.bytes().first(n));
+        drawing part;
+        decode(cut, part);
+        EXPECT_FALSE(cut.ok()) << n;
+    }
+}
+
+TEST(wire, a_list_that_is_too_long_is_left_over) {
+    wire_writer writer;
+    encode(writer, std::vector<std::uint32_t>(most_wire_elements + 1));
+    wire_reader reader(writer.bytes());
+    std::vector<std::uint32_t> got;
+    decode(reader, got);
+    EXPECT_EQ(got.size(), most_wire_elements);
     EXPECT_FALSE(reader.done());
 }
 

@@ -335,7 +335,9 @@ TEST(planner, requests_are_whole_units) {
     link_model link;
     planner_limits limits;
     constexpr std::uint64_t unit = 16;
-    limits.unit_bytes = unit * chunk_bytes;
+    limits.fetched_together = [](chunk_range r) {
+        return chunk_range{r.first / unit * unit, std::min<std::uint64_t>((r.end + unit - 1) / unit * unit, 2995)};
+    };
     planner plan(2995 * chunk_bytes - 5, chunks, link, limits);
     plan_time now{1000s};
     std::mt19937 random(3);

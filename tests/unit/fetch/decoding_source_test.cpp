@@ -221,7 +221,10 @@ const bytes& gzip_blob() {
 
 struct layer_under_test {
     explicit layer_under_test(const bytes& blob, decoding_source_options options = {})
-        : index(index_of_blob(blob)), below(blob) {
+        : layer_under_test(blob, index_of_blob(blob), options) {}
+    layer_under_test(const bytes& blob, std::shared_ptr<const layer::layer_index> with,
+                     decoding_source_options options = {})
+        : index(std::move(with)), below(blob) {
         content = std::make_unique<decoding_source>(index, below, options);
     }
     outcome read(std::uint64_t offset, std::uint64_t length) { return reading(*content, offset, length).wait(); }
@@ -290,6 +293,131 @@ TEST(decoding_source, every_byte_of_zstd_is) {
     expect_content(nerofs::test::zstd_frames(sample_tar(), 400'000));
 }
 
+TEST(decoding_source, every_byte_of_a_plain_tar_is) {
+    expect_content(sample_tar());
+}
+
+// Pieces of the sample, each compressed by itself, with what isn't of any between them in the blob, and zeros between
+// them in the content.
+struct chunked_layer {
+    explicit chunked_layer(layer::compression how) {
+        const std::string command = how == layer::compression::gzip ? "gzip -n -1" : "zstd -q -1";
+        layer::layer_index made;
+        made.how = how;
+        const std::vector<std::uint64_t> lengths = {1, 700'000, 3, 511, 512, 65536, 2'000'000, 40'000, 77};
+        const std::vector<std::uint64_t> gaps = {0, 0, 509, 1, 0, 0, 3'000'000, 0, 99, 150'000};
+        std::uint64_t from = 0;
+        for (std::size_t i = 0; i < lengths.size(); ++i) {
+            content.resize(content.size() + gaps[i]);
+            const auto piece = std::span(sample_tar()).subspan(from, lengths[i]);
+            from += lengths[i];
+            const bytes between = filtered(command, std::span(sample_tar()).subspan(0, i % 3 * 5000));
+            if (i % 3 != 0) blob.insert(blob.end(), between.begin(), between.end());
+            const bytes packed = filtered(command, piece);
+            made.chunks.push_back({content.size(), piece.size(), blob.size(), blob.size() + packed.size(),
+                                   codec::sha256::of(piece)});
+            blob.insert(blob.end(), packed.begin(), packed.end());
+            content.insert(content.end(), piece.begin(), piece.end());
+        }
+        content.resize(content.size() + gaps.back());
+        made.content_bytes = content.size();
+        made.stored_bytes = blob.size();
+        index = std::make_shared<const layer::layer_index>(std::move(made));
+    }
+    bool is_content(const bytes& got, std::uint64_t offset) const {
+        return std::equal(got.begin(), got.end(), content.begin() + static_cast<std::ptrdiff_t>(offset));
+    }
+
+    bytes blob;
+    bytes content;
+    std::shared_ptr<const layer::layer_index> index;
+};
+
+TEST(decoding_source, every_byte_by_a_table_of_contents_is) {
+    for (const auto how : {layer::compression::gzip, layer::compression::zstd}) {
+        const chunked_layer sample(how);
+        ASSERT_TRUE(sample.index->encode()) << sample.index->encode().error().message();
+        layer_under_test layer(sample.blob, sample.index, {.piece_bytes = 100'000});
+        const std::uint64_t size = sample.content.size();
+        EXPECT_TRUE(layer.read(0, size).got == sample.content);
+        std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges = {{size - 1, 1}, {0, 1}, {size, 0}, {5, 0}};
+        for (const layer::toc_chunk& c : sample.index->chunks) {
+            ranges.push_back({c.content_offset, c.length});
+            ranges.push_back({c.content_offset, 1});
+            ranges.push_back({c.content_offset + c.length, 1});
+            if (c.content_offset != 0) ranges.push_back({c.content_offset - 1, 2});
+        }
+        std::minstd_rand random(7);
+        for (int i = 0; i < 30; ++i) {
+            const std::uint64_t offset = random() % size;
+            ranges.push_back({offset, random() % std::min<std::uint64_t>(size - offset, 3'000'000)});
+        }
+        for (const auto& [offset, length] : ranges) {
+            const outcome one = layer.read(offset, length);
+            ASSERT_TRUE(one.result.how) << one.result.how.error().message();
+            EXPECT_EQ(one.got.size(), length);
+            EXPECT_TRUE(sample.is_content(one.got, offset)) << offset << " " << length;
+        }
+    }
+}
+
+TEST(decoding_source, asks_for_a_chunk_alone_and_for_nothing_where_there_are_only_zeros) {
+    const chunked_layer sample(layer::compression::gzip);
+    layer_under_test layer(sample.blob, sample.index);
+    const layer::toc_chunk& last = sample.index->chunks.back();
+    ASSERT_TRUE(layer.read(last.content_offset + last.length, 100'000).result.how);
+    const layer::toc_chunk& large = sample.index->chunks[6];
+    ASSERT_TRUE(layer.read(large.content_offset - 2'000'000, 1'500'000).result.how);
+    EXPECT_TRUE(layer.below.asked().empty());
+    ASSERT_TRUE(layer.read(large.content_offset, 5).result.how);
+    EXPECT_EQ(layer.below.asked(),
+              (std::vector{std::pair{large.stored_offset, large.stored_end - large.stored_offset}}));
+}
+
+// Plain layers, too: their bytes pass through as they are, but checked.
+TEST(decoding_source, a_wrong_byte_is_told_and_passes_if_the_next_answer_is_right) {
+    const chunked_layer gzip(layer::compression::gzip);
+    const chunked_layer zstd(layer::compression::zstd);
+    struct sample {
+        const bytes& blob;
+        const bytes& content;
+        std::shared_ptr<const layer::layer_index> index;
+    };
+    for (const sample& s : {sample{gzip.blob, gzip.content, gzip.index}, sample{zstd.blob, zstd.content, zstd.index},
+                            sample{sample_tar(), sample_tar(), index_of_blob(sample_tar())}}) {
+        layer_under_test layer(s.blob, s.index);
+        const std::uint64_t wrong = s.index->place_before(s.index->unit(3).begin).stored_begin + 20;
+        std::atomic<int> times = 1;
+        layer.below.change = [&](std::uint64_t at, bytes& some) {
+            if (at <= wrong && wrong < at + some.size() && times-- > 0) some[wrong - at] ^= std::byte{0x10};
+        };
+        const outcome once = layer.read(0, s.content.size());
+        ASSERT_TRUE(once.result.how) << once.result.how.error().message();
+        EXPECT_TRUE(once.got == s.content);
+        times = 2;
+        const outcome twice = layer.read(0, s.content.size());
+        ASSERT_FALSE(twice.result.how);
+        EXPECT_EQ(twice.result.how.error().kind, error_kind::corrupt);
+        EXPECT_NE(twice.result.how.error().message().find(": unit 3: "), std::string::npos);
+        EXPECT_TRUE(std::equal(twice.got.begin(), twice.got.end(), s.content.begin()));
+    }
+}
+
+// A frame that is longer than its place says doesn't take the next one's bytes.
+TEST(decoding_source, a_chunk_that_ends_elsewhere_than_it_should_is_no_harm) {
+    const chunked_layer sample(layer::compression::zstd);
+    auto index = std::make_shared<layer::layer_index>(*sample.index);
+    index->chunks[1].stored_end = index->chunks[1].stored_offset + 1000;
+    layer_under_test layer(sample.blob, index);
+    const layer::toc_chunk& cut = index->chunks[1];
+    EXPECT_FALSE(layer.read(cut.content_offset, cut.length).result.how);
+    const outcome all = layer.read(0, sample.content.size());
+    EXPECT_TRUE(std::equal(all.got.begin(), all.got.end(), sample.content.begin()));
+    const outcome behind = layer.read(index->chunks[2].content_offset, 1'000'000);
+    ASSERT_TRUE(behind.result.how) << behind.result.how.error().message();
+    EXPECT_TRUE(sample.is_content(behind.got, index->chunks[2].content_offset));
+}
+
 TEST(decoding_source, every_byte_by_the_checkpoints_of_a_zinfo_file_is) {
     codec::zinfo_writer writer(unit);
     codec::gzip_indexer pass(
@@ -340,13 +468,33 @@ TEST(decoding_source, asks_for_more_where_the_end_of_a_unit_lies_behind_what_is_
 }
 
 TEST(decoding_source, says_what_is_decoded_together) {
-    EXPECT_EQ(decoded_together(*index_of_blob(gzip_blob())), unit);
-    const std::uint64_t whole = (sample_tar().size() + unit - 1) / unit * unit;
-    EXPECT_EQ(decoded_together(*index_of_blob(filtered("zstd -q", sample_tar()))), whole);
+    using range = layer::content_range;
+    const auto gzip = index_of_blob(gzip_blob());
+    EXPECT_EQ(decoded_together(*gzip, {5, 6}), (range{0, unit}));
+    EXPECT_EQ(decoded_together(*gzip, {unit - 1, unit + 1}), (range{0, 2 * unit}));
+    EXPECT_EQ(decoded_together(*gzip, {unit, 2 * unit}), (range{unit, 2 * unit}));
+    const std::uint64_t size = sample_tar().size();
+    EXPECT_EQ(decoded_together(*gzip, {size - 1, size}), (range{size / unit * unit, size}));
+    EXPECT_EQ(decoded_together(*index_of_blob(filtered("zstd -q", sample_tar())), {5, 6}), (range{0, size}));
+    EXPECT_EQ(decoded_together(*index_of_blob(sample_tar()), {unit + 5, unit + 6}), (range{unit, 2 * unit}));
     layer::layer_index sparse;
+    sparse.how = layer::compression::gzip;
     sparse.content_bytes = 40 * unit - 7;
     sparse.checkpoints.resize(10);
-    EXPECT_EQ(decoded_together(sparse), 4 * unit);
+    EXPECT_EQ(decoded_together(sparse, {5 * unit, 5 * unit + 1}), (range{4 * unit, 8 * unit}));
+    EXPECT_EQ(decoded_together(sparse, {39 * unit, 39 * unit + 1}), (range{36 * unit, 40 * unit - 7}));
+
+    layer::layer_index chunks;
+    chunks.how = layer::compression::zstd;
+    chunks.content_bytes = 10'000;
+    chunks.chunks = {{.content_offset = 1000, .length = 500}, {.content_offset = 2048, .length = 5000}};
+    EXPECT_EQ(decoded_together(chunks, {0, 10}), (range{0, 10}));
+    EXPECT_EQ(decoded_together(chunks, {0, 1001}), (range{0, 1500}));
+    EXPECT_EQ(decoded_together(chunks, {1499, 2048}), (range{1000, 2048}));
+    EXPECT_EQ(decoded_together(chunks, {1499, 2049}), (range{1000, 7048}));
+    EXPECT_EQ(decoded_together(chunks, {3000, 4000}), (range{2048, 7048}));
+    EXPECT_EQ(decoded_together(chunks, {7047, 10'000}), (range{2048, 10'000}));
+    EXPECT_EQ(decoded_together(chunks, {7048, 10'000}), (range{7048, 10'000}));
 }
 
 TEST(decoding_source, hands_on_each_unit_as_soon_as_it_is_there) {
@@ -512,9 +660,11 @@ TEST(decoding_source, reads_that_can_not_be_are_refused) {
     for (const auto& [offset, length] :
          {std::pair{size, std::uint64_t{1}}, {size + 1, std::uint64_t{0}}, {std::uint64_t{1}, ~std::uint64_t{0}}})
         EXPECT_EQ(layer.read(offset, length).result.how.error().kind, error_kind::usage);
-    layer_under_test plain(sample_tar());
-    EXPECT_EQ(plain.read(0, 1).result.how.error().kind, error_kind::usage);
-    EXPECT_TRUE(plain.below.asked().empty());
+    auto index = std::make_shared<layer::layer_index>(*layer.index);
+    index->checkpoints.clear();
+    decoding_source without(index, layer.below);
+    EXPECT_EQ(reading(without, 0, 1).wait().result.how.error().kind, error_kind::usage);
+    EXPECT_TRUE(layer.below.asked().empty());
 }
 
 TEST(decoding_source, many_threads_read_and_cancel_at_once) {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "base/checked.h"
+#include "erofs/memory_reader.h"
 #include "erofs/writer.h"
 #include "files/extract.h"
 #include "files/image_files.h"
@@ -20,24 +20,10 @@
 namespace nerofs::files {
 namespace {
 
-class memory_reader final : public erofs::byte_reader {
-  public:
-    explicit memory_reader(std::vector<std::byte> bytes) : bytes_(std::move(bytes)) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        if (!range_within<std::uint64_t>(offset, into.size(), bytes_.size()))
-            return fail(error_kind::corrupt, "beyond the end");
-        if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
-        return {};
-    }
-    std::vector<std::byte>& bytes() { return bytes_; }
-
-  private:
-    std::vector<std::byte> bytes_;
-};
-
 // Members in an image, and the data that all regular files begin with.
 struct made_image {
-    std::unique_ptr<memory_reader> bytes;
+    std::vector<std::byte> bytes;
+    std::unique_ptr<erofs::memory_reader> view;
     std::unique_ptr<erofs::reader> reader;
 };
 
@@ -63,9 +49,9 @@ made_image image_of(std::vector<layer::tar_entry> members, std::string data = ""
     const auto tail = std::as_bytes(std::span(data));
     index->bytes.insert(index->bytes.end(), tail.begin(), tail.end());
     made_image out;
-    const std::uint64_t size = index->bytes.size();
-    out.bytes = std::make_unique<memory_reader>(std::move(index->bytes));
-    auto opened = erofs::reader::open(*out.bytes, size);
+    out.bytes = std::move(index->bytes);
+    out.view = std::make_unique<erofs::memory_reader>(std::span(out.bytes));
+    auto opened = erofs::reader::open(*out.view, out.bytes.size());
     if (!opened) throw std::runtime_error(opened.error().message());
     out.reader = std::make_unique<erofs::reader>(std::move(*opened));
     return out;
@@ -161,7 +147,7 @@ TEST_F(files_test, holes_stay_holes) {
     file.data_offset = 3 * 512;
     made_image image = image_of({std::move(file)}, std::string((1 << 20) + 2048, 'x'));
     const std::string chunk("\0\0\1\0\3\0\0\0", 8);
-    std::vector<std::byte>& bytes = image.bytes->bytes();
+    std::vector<std::byte>& bytes = image.bytes;
     const auto where = std::search(bytes.begin(), bytes.end(), chunk.begin(), chunk.end(),
                                    [](std::byte b, char c) { return b == static_cast<std::byte>(c); });
     ASSERT_NE(where, bytes.end());

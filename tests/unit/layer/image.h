@@ -14,27 +14,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/checked.h"
-#include "erofs/byte_reader.h"
+#include "erofs/memory_reader.h"
 #include "layer/tar_reader.h"
 
 namespace nerofs::layer::test {
-
-class memory_reader final : public erofs::byte_reader {
-  public:
-    explicit memory_reader(std::string content) : content_(std::move(content)) {}
-    status read_exact(std::uint64_t offset, std::span<std::byte> into) override {
-        if (!range_within<std::uint64_t>(offset, into.size(), content_.size())) {
-            return fail(error_kind::corrupt, "read beyond the end");
-        }
-        if (!into.empty()) std::memcpy(into.data(), content_.data() + offset, into.size());
-        return {};
-    }
-    std::uint64_t size() const { return content_.size(); }
-
-  private:
-    std::string content_;
-};
 
 class scratch_directory {
   public:

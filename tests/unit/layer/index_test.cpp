@@ -77,7 +77,7 @@ std::string line_of(const facts& f, bool is_directory, const std::string& target
 
 shown_tree tree_of_image(const std::string& content) {
     shown_tree out;
-    memory_reader bytes(content);
+    erofs::memory_reader bytes(bytes_of(content));
     auto image = erofs::reader::open(bytes, bytes.size());
     if (!image) throw std::runtime_error(image.error().message());
     std::map<std::uint64_t, std::set<std::string>> names_of;
@@ -249,8 +249,10 @@ TEST(index, agrees_with_the_peers_entry_by_entry) {
         expect_same(tree_of_image(beside(ours.bytes, tar)), tree_of_image(beside(peers, tar)));
 
         // Where the format leaves no choice: the device, and every chunk of every file.
-        memory_reader our_bytes(beside(ours.bytes, tar));
-        memory_reader their_bytes(beside(peers, tar));
+        const std::string our_device = beside(ours.bytes, tar);
+        const std::string their_device = beside(peers, tar);
+        erofs::memory_reader our_bytes(bytes_of(our_device));
+        erofs::memory_reader their_bytes(bytes_of(their_device));
         auto our_image = erofs::reader::open(our_bytes, our_bytes.size());
         auto their_image = erofs::reader::open(their_bytes, their_bytes.size());
         ASSERT_TRUE(our_image && their_image);

@@ -169,9 +169,9 @@ struct seen {
 };
 
 std::map<std::string, std::string> tree_of(const layer_index& index) {
-    std::string device(reinterpret_cast<const char*>(index.tarindex.data()), index.tarindex.size());
+    std::vector<std::byte> device = index.tarindex;
     device.resize(device.size() + index.content_bytes);
-    memory_reader image(device);
+    erofs::memory_reader image(device);
     auto reader = erofs::reader::open(image, image.size()).value();
     std::map<std::string, std::string> out;
     const auto walked = erofs::walk(reader, [&](std::string_view path, const erofs::inode& inode) -> status {

@@ -39,9 +39,20 @@ layer_index gzip_layer() {
 bool same(const layer_index& a, const layer_index& b) {
     return a.how == b.how && a.stored_digest == b.stored_digest && a.stored_bytes == b.stored_bytes &&
            a.content_digest == b.content_digest && a.content_bytes == b.content_bytes && a.unit_bytes == b.unit_bytes &&
-           a.units == b.units && a.checkpoints == b.checkpoints && a.tarindex == b.tarindex &&
+           a.units == b.units && a.checkpoints == b.checkpoints && a.chunks == b.chunks && a.tarindex == b.tarindex &&
            std::equal(a.unresolved.begin(), a.unresolved.end(), b.unresolved.begin(), b.unresolved.end(),
                       [](const auto& x, const auto& y) { return x.path == y.path && x.target == y.target; });
+}
+
+layer_index by_chunks() {
+    layer_index index = gzip_layer();
+    index.content_digest = {};
+    index.units.clear();
+    index.checkpoints.clear();
+    index.chunks = {{0, 512, 10, 400, digest_of("a")},
+                    {512, 1, 400, 401, digest_of("b")},
+                    {1 << 20, (1 << 20) + 7, 500'000, 900'000, digest_of("c")}};
+    return index;
 }
 
 // The digest at the end made right again.
@@ -74,40 +85,45 @@ TEST(layer_index, comes_back_as_it_was) {
     plain.stored_digest = plain.content_digest;
     plain.checkpoints.clear();
     EXPECT_TRUE(same(plain, layer_index::parse(plain.encode().value()).value()));
+
+    EXPECT_TRUE(same(by_chunks(), layer_index::parse(by_chunks().encode().value()).value()));
 }
 
 TEST(layer_index, every_flipped_bit_is_noticed) {
-    bytes file = gzip_layer().encode().value();
-    for (std::size_t at = 0; at < file.size(); ++at) {
-        file[at] ^= static_cast<std::byte>(1U << at % 8);
-        ASSERT_FALSE(layer_index::parse(file)) << at;
-        file[at] ^= static_cast<std::byte>(1U << at % 8);
+    for (bytes file : {gzip_layer().encode().value(), by_chunks().encode().value()}) {
+        for (std::size_t at = 0; at < file.size(); ++at) {
+            file[at] ^= static_cast<std::byte>(1U << at % 8);
+            ASSERT_FALSE(layer_index::parse(file)) << at;
+            file[at] ^= static_cast<std::byte>(1U << at % 8);
+        }
+        EXPECT_TRUE(layer_index::parse(file));
     }
-    EXPECT_TRUE(layer_index::parse(file));
 }
 
 TEST(layer_index, cut_off_anywhere_is_noticed_even_with_a_digest_that_fits) {
-    bytes file = gzip_layer().encode().value();
-    for (std::size_t size = 0; size < file.size(); ++size) {
-        const bytes part(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size));
-        ASSERT_FALSE(layer_index::parse(part)) << size;
-        if (size < 32) continue;
-        ASSERT_FALSE(layer_index::parse(sealed(part))) << size;
+    for (bytes file : {gzip_layer().encode().value(), by_chunks().encode().value()}) {
+        for (std::size_t size = 0; size < file.size(); ++size) {
+            const bytes part(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size));
+            ASSERT_FALSE(layer_index::parse(part)) << size;
+            if (size < 32) continue;
+            ASSERT_FALSE(layer_index::parse(sealed(part))) << size;
+        }
+        file.push_back({});
+        EXPECT_FALSE(layer_index::parse(file));
+        EXPECT_FALSE(layer_index::parse(sealed(file)));
     }
-    file.push_back({});
-    EXPECT_FALSE(layer_index::parse(file));
-    EXPECT_FALSE(layer_index::parse(sealed(file)));
 }
 
 TEST(layer_index, what_each_flipped_byte_says_is_checked_or_harmless) {
-    const bytes file = gzip_layer().encode().value();
-    for (std::size_t at = 0; at + 32 < file.size(); ++at) {
-        bytes changed = file;
-        changed[at] ^= std::byte{0x81};
-        const auto parsed = layer_index::parse(sealed(std::move(changed)));
-        if (!parsed) continue;
-        EXPECT_TRUE(parsed->encode()) << at;
-        EXPECT_EQ(parsed->units.size(), parsed->unit_count());
+    for (const bytes& file : {gzip_layer().encode().value(), by_chunks().encode().value()}) {
+        for (std::size_t at = 0; at + 32 < file.size(); ++at) {
+            bytes changed = file;
+            changed[at] ^= std::byte{0x81};
+            const auto parsed = layer_index::parse(sealed(std::move(changed)));
+            if (!parsed) continue;
+            EXPECT_TRUE(parsed->encode()) << at;
+            EXPECT_EQ(parsed->units.size() + parsed->chunks.size(), parsed->unit_count());
+        }
     }
 }
 
@@ -142,6 +158,33 @@ TEST(layer_index, refuses_what_can_not_be) {
               "layer index: a link of no proper length");
     EXPECT_EQ(refused([](layer_index& i) { i.how = compression::plain; }),
               "layer index: a plain layer whose content is another");
+}
+
+TEST(layer_index, refuses_chunks_that_can_not_be) {
+    const auto refused = [](auto change) {
+        layer_index index = by_chunks();
+        change(index);
+        const auto file = index.encode();
+        return !file && file.error().kind == error_kind::usage ? file.error().text : "taken";
+    };
+    EXPECT_EQ(refused([](layer_index&) {}), "taken");
+    for (const auto& why : {refused([](layer_index& i) { i.how = compression::plain; }),
+                            refused([](layer_index& i) { i.content_digest = digest_of("x"); }),
+                            refused([](layer_index& i) { i.units.resize(1); }),
+                            refused([](layer_index& i) { i.checkpoints.resize(1); }),
+                            refused([](layer_index& i) { i.chunks.resize(max_toc_chunks + 1); })})
+        EXPECT_EQ(why, "layer index: chunks and what doesn't go with them");
+    EXPECT_EQ(refused([](layer_index& i) { i.chunks[1].length = 0; }), "layer index: chunk 1 has no proper length");
+    EXPECT_EQ(refused([](layer_index& i) { i.chunks[1].length = max_toc_chunk_bytes + 1; }),
+              "layer index: chunk 1 has no proper length");
+    EXPECT_EQ(refused([](layer_index& i) { i.chunks[1].content_offset = 511; }),
+              "layer index: chunk 1 isn't behind the one before");
+    EXPECT_EQ(refused([](layer_index& i) { i.chunks[1].stored_offset = 399; }),
+              "layer index: chunk 1 isn't behind the one before");
+    EXPECT_EQ(refused([](layer_index& i) { i.chunks[2].length += 1; }), "layer index: chunk 2 is behind the end");
+    EXPECT_EQ(refused([](layer_index& i) { i.chunks[2].stored_end += 1; }), "layer index: chunk 2 is stored nowhere");
+    EXPECT_EQ(refused([](layer_index& i) { i.chunks[2].stored_end = 500'000; }),
+              "layer index: chunk 2 is stored nowhere");
 }
 
 TEST(layer_index, takes_no_larger_tree_than_it_may) {

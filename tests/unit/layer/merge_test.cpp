@@ -3,41 +3,19 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "erofs/ondisk.h"
 #include "image.h"
 #include "layer/marked_tree.h"
+#include "members.h"
 
 namespace nerofs::layer {
 namespace {
 
-using test::memory_reader;
-
-tar_entry member(std::string path, entry_type type = entry_type::regular, std::string target = {}) {
-    tar_entry e;
-    e.path = std::move(path);
-    e.type = type;
-    e.link_target = std::move(target);
-    e.permissions = 0600;
-    if (type == entry_type::regular) e.size = 1;
-    return e;
-}
-tar_entry directory(std::string path, std::uint16_t permissions = 0700) {
-    tar_entry e = member(std::move(path), entry_type::directory);
-    e.permissions = permissions;
-    return e;
-}
-tar_entry symlink(std::string path, std::string target) {
-    return member(std::move(path), entry_type::symlink, std::move(target));
-}
-tar_entry hard_link(std::string path, std::string target) {
-    return member(std::move(path), entry_type::hard_link, std::move(target));
-}
-
-using members = std::vector<tar_entry>;
+using namespace test;
 
 struct made_layer {
     std::string index;
@@ -53,36 +31,27 @@ made_layer layer_of(members all) {
     std::uint64_t offset = 0;
     for (tar_entry& e : all) {
         if (e.type == entry_type::regular) e.data_offset = offset += 512;
-        if (const auto added = t.add(std::move(e)); !added) throw std::runtime_error(added.error().message());
     }
-    if (const auto done = t.finish(); !done) throw std::runtime_error(done.error().message());
+    if (const auto done = add_all(t, std::move(all)); !done) throw std::runtime_error(done.error().message());
     const auto index = erofs::write_index(marked_tree(t), offset + 512);
     if (!index) throw std::runtime_error(index.error().message());
     return {{reinterpret_cast<const char*>(index->bytes.data()), index->bytes.size()}, t.unresolved()};
 }
 
 status add(merged_tree& to, const made_layer& l) {
-    memory_reader bytes(l.index);
+    erofs::memory_reader bytes(test::bytes_of(l.index));
     return to.add(bytes, bytes.size(), l.links);
 }
 
-std::string shown(const merged_tree& t, std::uint32_t in = 0, const std::string& prefix = "") {
-    std::string out;
-    t.list(in, [&](std::string_view name, std::uint32_t inode) {
+// "a=1@2 ": a is the second member of layer 1.
+std::string shown(const merged_tree& t) {
+    return test::shown(t, [&](std::uint32_t inode) -> std::string {
         const erofs::new_inode i = t.inode_at(inode);
-        const std::string path = prefix + std::string(name);
-        if (i.type == erofs::file_type::directory) {
-            out += path + "/ " + shown(t, inode, path + "/");
-        } else if (i.type == erofs::file_type::symlink) {
-            out += path + "->" + std::string(i.target) + " ";
-        } else {
-            out += path + "=" + std::to_string(i.device + 1) + "@" + std::to_string(i.data_offset / 512) + " ";
-        }
+        if (i.type == erofs::file_type::directory) return "";
+        return std::to_string(i.device + 1) + "@" + std::to_string(i.data_offset / 512);
     });
-    return out;
 }
 
-// "a=1@2 ": a is the second member of layer 1.
 std::string merged(std::vector<members> layers) {
     merged_tree t;
     for (members& m : layers) {
@@ -93,14 +62,7 @@ std::string merged(std::vector<members> layers) {
 
 erofs::new_inode at(const merged_tree& t, const std::string& path) {
     std::uint32_t here = 0;
-    for (const std::string_view part : components(path)) {
-        std::optional<std::uint32_t> next;
-        t.list(here, [&](std::string_view name, std::uint32_t inode) {
-            if (name == part) next = inode;
-        });
-        if (!next) throw std::runtime_error("no " + path);
-        here = *next;
-    }
+    for (const auto& part : std::filesystem::path(path)) here = t.child(here, part.string()).value();
     return t.inode_at(here);
 }
 

@@ -7,51 +7,27 @@
 #include <string>
 #include <vector>
 
+#include "members.h"
+
 namespace nerofs::layer {
 namespace {
 
-tar_entry member(std::string path, entry_type type = entry_type::regular, std::string target = {}) {
-    tar_entry e;
-    e.path = std::move(path);
-    e.type = type;
-    e.link_target = std::move(target);
-    e.permissions = 0600;
-    if (type == entry_type::regular) e.size = e.path.size();  // so that tests can tell files apart
-    return e;
-}
+using namespace test;
 
-// "bin/ bin/a=5 sym->x", by names in order; inodes with several names carry a "#" and their number.
-std::string shown(const tree& t, std::uint32_t directory = 0, const std::string& prefix = "") {
-    std::string out;
-    t.list(directory, [&](std::string_view name, std::uint32_t inode) {
+// Opaque directories are marked by "!".
+std::string shown(const tree& t) {
+    return test::shown(t, [&](std::uint32_t inode) -> std::string {
         const erofs::new_inode i = t.inode_at(inode);
-        const std::string path = prefix + std::string(name);
-        if (i.type == erofs::file_type::directory) {
-            out += path + (t.is_opaque(inode) ? "/! " : "/ ") + shown(t, inode, path + "/");
-        } else if (i.type == erofs::file_type::symlink) {
-            out += path + "->" + std::string(i.target) + " ";
-        } else if (t.is_whiteout(inode)) {
-            out += path + "=gone ";
-        } else {
-            out += path + "=" + std::to_string(i.size) + " ";
-        }
+        if (i.type == erofs::file_type::directory) return t.is_opaque(inode) ? "!" : "";
+        return t.is_whiteout(inode) ? "gone" : std::to_string(i.size);
     });
-    return out;
 }
 
-std::string made_of(std::vector<tar_entry> members, const tree_options& options = {}) {
+std::string made_of(members all, const tree_options& options = {}) {
     tree t(options);
-    for (tar_entry& m : members) {
-        const auto added = t.add(std::move(m));
-        if (!added) return added.error().text;
-    }
-    const auto finished = t.finish();
-    return finished ? shown(t) : finished.error().text;
+    const auto done = add_all(t, std::move(all));
+    return done ? shown(t) : done.error().text;
 }
-
-constexpr auto dir = entry_type::directory;
-constexpr auto sym = entry_type::symlink;
-constexpr auto hard = entry_type::hard_link;
 
 TEST(tree, members_before_their_parents) {
     tree t;
@@ -60,7 +36,7 @@ TEST(tree, members_before_their_parents) {
     ASSERT_TRUE(a);
     EXPECT_EQ(t.inode_at(*a).permissions, 0755);
     EXPECT_TRUE(t.is_implied(*a));
-    tar_entry told = member("./a/", dir);
+    tar_entry told = directory("./a/");
     told.permissions = 01777;
     told.uid = 5;
     ASSERT_TRUE(t.add(std::move(told)));
@@ -69,13 +45,13 @@ TEST(tree, members_before_their_parents) {
     EXPECT_EQ(t.inode_at(*a).permissions, 01777);
     EXPECT_EQ(t.inode_at(*a).uid, 5u);
     EXPECT_EQ(shown(t), "a/ a/b/ a/b/c=5 ");
-    tar_entry attributed = member("a/", dir);
+    tar_entry attributed = directory("a/");
     attributed.attributes = {{"user.a", "1"}};
     ASSERT_TRUE(t.add(std::move(attributed)));
     EXPECT_EQ(t.inode_at(*a).attributes.size(), 1u);
-    ASSERT_TRUE(t.add(member("a/", dir)));
+    ASSERT_TRUE(t.add(directory("a/")));
     EXPECT_TRUE(t.inode_at(*a).attributes.empty());
-    tar_entry top = member("./", dir);
+    tar_entry top = directory("./");
     top.gid = 9;
     ASSERT_TRUE(t.add(std::move(top)));
     EXPECT_EQ(t.inode_at(0).gid, 9u);
@@ -83,24 +59,23 @@ TEST(tree, members_before_their_parents) {
 
 TEST(tree, the_later_member_wins) {
     EXPECT_EQ(made_of({member("xx"), member("./xx")}), "xx=4 ");
-    EXPECT_EQ(made_of({member("d/", dir), member("d/x"), member("d")}), "d=1 ");
-    EXPECT_EQ(made_of({member("d"), member("d/", dir), member("d/x")}), "d/ d/x=3 ");
-    EXPECT_EQ(made_of({member("d/x"), member("d/", dir)}), "d/ d/x=3 ");
-    EXPECT_EQ(made_of({member("d/x"), member("d"), member("d/", dir)}), "d/ ");
-    EXPECT_EQ(made_of({member("s", sym, "d"), member("s", dir), member("s/x")}), "s/ s/x=3 ");
+    EXPECT_EQ(made_of({directory("d/"), member("d/x"), member("d")}), "d=1 ");
+    EXPECT_EQ(made_of({member("d"), directory("d/"), member("d/x")}), "d/ d/x=3 ");
+    EXPECT_EQ(made_of({member("d/x"), directory("d/")}), "d/ d/x=3 ");
+    EXPECT_EQ(made_of({member("d/x"), member("d"), directory("d/")}), "d/ ");
+    EXPECT_EQ(made_of({symlink("s", "d"), directory("s"), member("s/x")}), "s/ s/x=3 ");
 }
 
 TEST(tree, paths_stay_inside) {
     EXPECT_EQ(made_of({member("/etc/x"), member("../../y"), member("a/../../z"), member("//b/./c")}),
               "b/ b/c=7 etc/ etc/x=6 y=7 z=9 ");
-    EXPECT_EQ(made_of({member("s", sym, "/etc"), member("s/x"), member("t", sym, "../../../up"), member("t/y")}),
+    EXPECT_EQ(made_of({symlink("s", "/etc"), member("s/x"), symlink("t", "../../../up"), member("t/y")}),
               "etc/ etc/x=3 s->/etc t->../../../up up/ up/y=3 ");
-    EXPECT_EQ(made_of({member("a/b/", dir), member("a/b/s", sym, "../c"), member("a/b/s/f")}),
+    EXPECT_EQ(made_of({directory("a/b/"), symlink("a/b/s", "../c"), member("a/b/s/f")}),
               "a/ a/b/ a/b/s->../c a/c/ a/c/f=7 ");
     // ".." goes before symlinks, as the path is cleaned first.
-    EXPECT_EQ(made_of({member("d/e/", dir), member("s", sym, "d/e"), member("s/../f")}), "d/ d/e/ f=6 s->d/e ");
-    EXPECT_EQ(made_of({member("p", sym, "q"), member("q", sym, "p"), member("p/x")}),
-              "'p/x': leads through too many symlinks");
+    EXPECT_EQ(made_of({directory("d/e/"), symlink("s", "d/e"), member("s/../f")}), "d/ d/e/ f=6 s->d/e ");
+    EXPECT_EQ(made_of({symlink("p", "q"), symlink("q", "p"), member("p/x")}), "'p/x': leads through too many symlinks");
     EXPECT_EQ(made_of({member("f"), member("f/x")}), "'f/x': leads through something that isn't a directory");
     EXPECT_EQ(made_of({member("..")}), "'..': is the root, but not a directory");
     EXPECT_EQ(made_of({member(std::string(255, 'n'))}), std::string(255, 'n') + "=255 ");
@@ -109,14 +84,14 @@ TEST(tree, paths_stay_inside) {
     // Long targets don't multiply the work by forty.
     std::string far = "/";
     for (int i = 0; i < 1000; ++i) far += "a/";
-    EXPECT_EQ(made_of({member("s", sym, far + "../../t"), member(far + "f"), member("s/x"), member("p", sym, far + "q"),
-                       member(far + "q", sym, "/p"), member("p/x")}),
+    EXPECT_EQ(made_of({symlink("s", far + "../../t"), member(far + "f"), member("s/x"), symlink("p", far + "q"),
+                       symlink(far + "q", "/p"), member("p/x")}),
               "'p/x': leads through too many symlinks");
     std::string back;
     for (int i = 0; i < 1000; ++i) back += "../";
-    std::vector<tar_entry> winding{member(far, dir), member("s0", dir)};
+    members winding{directory(far), directory("s0")};
     for (int i = 1; i < 12; ++i) {
-        winding.push_back(member("s" + std::to_string(i), sym, far + back + "s" + std::to_string(i - 1)));
+        winding.push_back(symlink("s" + std::to_string(i), far + back + "s" + std::to_string(i - 1)));
     }
     winding.push_back(member("s3/x"));
     tree t;
@@ -127,10 +102,10 @@ TEST(tree, paths_stay_inside) {
 TEST(tree, hard_links_are_names_of_one_inode) {
     tree t;
     ASSERT_TRUE(t.add(member("bin/a")));
-    ASSERT_TRUE(t.add(member("s", sym, "bin")));
-    ASSERT_TRUE(t.add(member("b", hard, "/s/a")));
-    ASSERT_TRUE(t.add(member("ls", hard, "s")));
-    ASSERT_TRUE(t.add(member("early", hard, "late")));
+    ASSERT_TRUE(t.add(symlink("s", "bin")));
+    ASSERT_TRUE(t.add(hard_link("b", "/s/a")));
+    ASSERT_TRUE(t.add(hard_link("ls", "s")));
+    ASSERT_TRUE(t.add(hard_link("early", "late")));
     ASSERT_TRUE(t.add(member("bin/a")));  // b keeps the old one
     ASSERT_TRUE(t.add(member("late")));
     ASSERT_TRUE(t.finish());
@@ -138,35 +113,33 @@ TEST(tree, hard_links_are_names_of_one_inode) {
     EXPECT_NE(t.child(0, "b"), t.child(*bin, "a"));
     EXPECT_EQ(t.child(0, "early"), t.child(0, "late"));
     EXPECT_EQ(t.child(0, "ls"), t.child(0, "s"));
-    EXPECT_EQ(made_of({member("a"), member("a", hard, "a")}), "a=1 ");
-    EXPECT_EQ(made_of({member("x"), member("x", hard, "yyy"), member("yyy")}), "x=3 yyy=3 ");
-    EXPECT_EQ(made_of({member("x", hard, "yyy"), member("yyy"), member("x")}), "x=1 yyy=3 ");
-    EXPECT_EQ(made_of({member("d/", dir), member("x", hard, "d")}), "'x': is a hard link to a directory");
-    EXPECT_EQ(made_of({member("x", hard, "d"), member("d/", dir)}), "'x': is a hard link to a directory");
-    EXPECT_EQ(made_of({member("x", hard, "nowhere")}), "'x': is a hard link to 'nowhere', which isn't in the archive");
-    EXPECT_EQ(made_of({member("x", hard, "nowhere"), member("x")}), "x=1 ");
+    EXPECT_EQ(made_of({member("a"), hard_link("a", "a")}), "a=1 ");
+    EXPECT_EQ(made_of({member("x"), hard_link("x", "yyy"), member("yyy")}), "x=3 yyy=3 ");
+    EXPECT_EQ(made_of({hard_link("x", "yyy"), member("yyy"), member("x")}), "x=1 yyy=3 ");
+    EXPECT_EQ(made_of({directory("d/"), hard_link("x", "d")}), "'x': is a hard link to a directory");
+    EXPECT_EQ(made_of({hard_link("x", "d"), directory("d/")}), "'x': is a hard link to a directory");
+    EXPECT_EQ(made_of({hard_link("x", "nowhere")}), "'x': is a hard link to 'nowhere', which isn't in the archive");
+    EXPECT_EQ(made_of({hard_link("x", "nowhere"), member("x")}), "x=1 ");
     tree_options below;
     below.keep_unresolved = true;
     tree kept(below);
-    ASSERT_TRUE(kept.add(member("x", hard, "nowhere")));
+    ASSERT_TRUE(kept.add(hard_link("x", "nowhere")));
     ASSERT_TRUE(kept.finish());
     ASSERT_EQ(kept.unresolved().size(), 1u);
     EXPECT_EQ(kept.unresolved()[0].target, "nowhere");
 }
 
 TEST(tree, whiteouts_as_files_and_as_marks) {
-    const auto members = [] {
-        return std::vector<tar_entry>{
-            member("a/.wh.x"), member("b/.wh..wh..opq"), member("c/y"), member("c/.wh.y"),     member("d/", dir),
-            member(".wh.d"),   member(".wh.e"),          member("e/f"), member(".wh..wh.plnk")};
-    };
-    EXPECT_EQ(made_of(members()),
+    const members all = {member("a/.wh.x"),     member("b/.wh..wh..opq"), member("c/y"),   member("c/.wh.y"),
+                         directory("d/"),       member(".wh.d"),          member(".wh.e"), member("e/f"),
+                         member(".wh..wh.plnk")};
+    EXPECT_EQ(made_of(all),
               ".wh..wh.plnk=12 .wh.d=5 .wh.e=5 a/ a/.wh.x=7 b/ b/.wh..wh..opq=14 c/ c/.wh.y=7 c/y=3 d/ e/ e/f=3 ");
     tree_options marks;
     marks.whiteouts = whiteout_mode::as_marks;
-    EXPECT_EQ(made_of(members(), marks), "a/ a/x=gone b/! c/ c/y=3 d/! e/! e/f=3 ");
+    EXPECT_EQ(made_of(all, marks), "a/ a/x=gone b/! c/ c/y=3 d/! e/! e/f=3 ");
     EXPECT_EQ(made_of({member(".wh.f"), member("f")}, marks), "f=1 ");
-    EXPECT_EQ(made_of({member(".wh.f"), member("f", dir)}, marks), "f/! ");
+    EXPECT_EQ(made_of({member(".wh.f"), directory("f")}, marks), "f/! ");
 }
 
 TEST(tree, limits) {
