@@ -98,7 +98,7 @@ result<std::vector<remote_part>> open_given_layer(remote_layer layer, const give
     if (!files.zinfo) {
         std::vector<remote_layer> one;
         one.push_back(std::move(layer));
-        NEROFS_TRY(opened_layers opened, open_layers(one, work, {}, timeout, tarindex));
+        NEROFS_TRY(opened_layers opened, open_layers(std::move(one), work, {}, timeout, tarindex));
         return std::move(opened.parts);
     }
     auto content = content_by_zinfo(layer, files.zinfo, tarindex, timeout);

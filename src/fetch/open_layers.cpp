@@ -120,7 +120,11 @@ class opening {
         NEROFS_CHECK(find_indexes());
         NEROFS_CHECK(read_missing());
         opened_layers opened;
-        NEROFS_TRY(opened.parts, make_parts());
+        auto parts = make_parts();
+        // One alone may be sound and have links to what isn't in the others.
+        offers_may_be_why_ = std::any_of(from_.begin(), from_.end(), [](auto f) { return f != index_origin::whole_layer; });
+        NEROFS_TRY(opened.parts, std::move(parts));
+        offers_may_be_why_ = false;
         for (std::size_t i = 0; i < unique.size(); ++i) {
             layer_files& files = files_.layers[i];
             const bool fresh = std::find(missing_.begin(), missing_.end(), i) != missing_.end();
@@ -128,6 +132,8 @@ class opening {
         }
         return opened;
     }
+
+    bool offers_may_be_why() const { return offers_may_be_why_; }  // that run() has failed
 
   private:
     status find_indexes() {
@@ -326,6 +332,7 @@ class opening {
     std::vector<std::optional<layer::layer_index>> indexes_;
     std::vector<index_origin> from_;
     std::vector<std::size_t> missing_;
+    bool offers_may_be_why_ = false;
 
     std::mutex work_mutex_;  // of calls to work_ while threads read
     std::mutex mutex_;       // of what follows
@@ -339,10 +346,18 @@ class opening {
 
 }  // namespace
 
-result<opened_layers> open_layers(const std::vector<remote_layer>& layers, layer_work& work,
+result<opened_layers> open_layers(std::vector<remote_layer> layers, layer_work& work,
                                   std::span<index_offer* const> offers, std::chrono::milliseconds timeout,
                                   std::span<const std::byte> metadata) {
-    return opening(layers, work, offers, timeout, metadata).run();
+    {
+        opening all(layers, work, offers, timeout, metadata);
+        auto opened = all.run();
+        if (opened || !all.offers_may_be_why()) return opened;
+        log::info("the indexes of layers that came with the image are ignored: " + opened.error().message());
+    }
+    for (remote_layer& l : layers)
+        for (const auto from : {index_origin::toc, index_origin::pushed}) l.blob.index_name(from).clear();
+    return opening(layers, work, {}, timeout, metadata).run();
 }
 
 result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work) {
