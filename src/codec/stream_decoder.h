@@ -1,5 +1,5 @@
-// A gzip, zstd or plain stream decoded from some place on, in pieces of any size: for spans that have no bound, and for bytes
-// that are still arriving.
+// A gzip, zstd or plain stream decoded from some place on, in pieces of any size: for spans that have no bound, and for
+// bytes that are still arriving.
 #pragma once
 
 #include <cstddef>

@@ -64,9 +64,9 @@ struct job {
     std::uint64_t stored_at = 0;                     // of the next byte to be taken
     std::uint64_t at = 0;                            // content offset of what the decoder makes next
     std::size_t unit = 0;                            // the next one to be handed on
-    std::vector<std::byte> buffer;     // of that unit; before it, of what is passed over
-    bool damaged = false;              // what take() has failed of
-    std::optional<std::size_t> bad;    // the unit that was wrong last
+    std::vector<std::byte> buffer;                   // of that unit; before it, of what is passed over
+    bool damaged = false;                            // what take() has failed of
+    std::optional<std::size_t> bad;                  // the unit that was wrong last
     std::uint64_t delivered = 0;
 };
 
@@ -408,8 +408,7 @@ status decoding_source::engine::unit_done(job& j, std::span<const std::byte> uni
 
 status decoding_source::engine::zeros_before_unit(job& j) {
     static constexpr std::array<std::byte, 65536> zeros{};
-    const std::uint64_t end =
-        j.unit < index_->unit_count() ? index_->unit(j.unit).begin : index_->content_bytes;
+    const std::uint64_t end = j.unit < index_->unit_count() ? index_->unit(j.unit).begin : index_->content_bytes;
     for (;;) {
         const std::uint64_t at = j.what.offset + j.delivered;
         if (at >= end || finished(j)) return {};
@@ -534,8 +533,9 @@ layer::content_range decoded_together(const layer::layer_index& index, layer::co
             part.end = std::max(part.end, index.unit(last).end);
         return part;
     }
-    const std::uint64_t places =
-        index.how == layer::compression::plain ? index.unit_count() : std::max<std::uint64_t>(index.checkpoints.size(), 1);
+    const std::uint64_t places = index.how == layer::compression::plain
+                                     ? index.unit_count()
+                                     : std::max<std::uint64_t>(index.checkpoints.size(), 1);
     const std::uint64_t together =
         index.unit_bytes * std::max<std::uint64_t>((index.unit_count() + places / 2) / places, 1);
     return {part.begin / together * together,

@@ -42,8 +42,8 @@ std::optional<index_offer::offered> layer_tocs::get(const remote_layer& layer) {
     if (!layer.toc) return std::nullopt;
     auto found = read(layer);
     if (found) return std::move(*found);
-    log::info(fmt::format("the table of contents of layer {} isn't used: {}", layer.blob.digest,
-                          found.error().message()));
+    log::info(
+        fmt::format("the table of contents of layer {} isn't used: {}", layer.blob.digest, found.error().message()));
     return std::nullopt;
 }
 

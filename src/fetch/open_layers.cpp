@@ -122,7 +122,8 @@ class opening {
         opened_layers opened;
         auto parts = make_parts();
         // One alone may be sound and have links to what isn't in the others.
-        offers_may_be_why_ = std::any_of(from_.begin(), from_.end(), [](auto f) { return f != index_origin::whole_layer; });
+        offers_may_be_why_ =
+            std::any_of(from_.begin(), from_.end(), [](auto f) { return f != index_origin::whole_layer; });
         NEROFS_TRY(opened.parts, std::move(parts));
         offers_may_be_why_ = false;
         for (std::size_t i = 0; i < unique.size(); ++i) {
@@ -316,8 +317,8 @@ class opening {
     static result<cache::blob_key> key_of(const remote_part& content, index_origin from,
                                           const layer::layer_index& index) {
         if (from == index_origin::whole_layer) return cache::blob_key::from_digest(content.digest, content.size);
-        return cache::blob_key::from_url("layer-index:" + codec::sha256_name(index.file_digest), '"' + content.digest + '"',
-                                         content.size);
+        return cache::blob_key::from_url("layer-index:" + codec::sha256_name(index.file_digest),
+                                         '"' + content.digest + '"', content.size);
     }
 
     const std::vector<remote_layer>& layers_;
@@ -377,7 +378,8 @@ result<layer::layer_index> read_layer_index(fd_ref file, std::string_view digest
     std::vector<std::byte> bytes(size);
     NEROFS_CHECK(os::pread_exact(file, bytes, 0));
     NEROFS_TRY(layer::layer_index index, layer::layer_index::parse(bytes));
-    if (codec::sha256_name(index.stored_digest) != digest) return fail(error_kind::corrupt, "the index is another layer's");
+    if (codec::sha256_name(index.stored_digest) != digest)
+        return fail(error_kind::corrupt, "the index is another layer's");
     return index;
 }
 

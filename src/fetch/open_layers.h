@@ -74,8 +74,9 @@ struct opened_layers {
 };
 
 // Layers that are the same are read once, and those not at all whose index is kept or offered (the first offer is
-// preferred). If their trees don't go together, what was offered is left aside. `timeout`: how long the source may be silent. `metadata`: taken instead of the layers' own trees, unless
-// it is empty. Errors name the layer: those of the source, of layer_ingest and merged_tree, and of writing.
+// preferred). If their trees don't go together, what was offered is left aside. `timeout`: how long the source may be
+// silent. `metadata`: taken instead of the layers' own trees, unless it is empty. Errors name the layer: those of the
+// source, of layer_ingest and merged_tree, and of writing.
 result<opened_layers> open_layers(std::vector<remote_layer> layers, layer_work& work,
                                   std::span<index_offer* const> offers, std::chrono::milliseconds timeout,
                                   std::span<const std::byte> metadata = {});

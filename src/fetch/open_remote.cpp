@@ -202,8 +202,9 @@ result<opened_remote> open_registry(http::client& client, const open_request& re
                 layer_tocs tocs(request.source.timeout);
                 pushed_indexes others(session, image, request.source.timeout);
                 const std::array<index_offer*, 2> offers = {&tocs, &others};
-                NEROFS_TRY(opened_layers done, open_layers(std::move(all), work, std::span(offers).first(pushes ? 0 : 2),
-                                                           request.source.timeout));
+                NEROFS_TRY(
+                    opened_layers done,
+                    open_layers(std::move(all), work, std::span(offers).first(pushes ? 0 : 2), request.source.timeout));
                 opened.identity.parts = std::move(done.parts);
                 if (pushes) NEROFS_CHECK(push_indexes(*session, image, done.indexes, work, request.source.timeout));
             }

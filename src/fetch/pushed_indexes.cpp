@@ -93,8 +93,8 @@ result<index_offer::offered> pushed_indexes::checked(const oci::layer_index_blob
     offered found;
     NEROFS_TRY(found.file, read(from));
     NEROFS_TRY(found.index, layer::layer_index::parse(found.file, most_tree_bytes));
-    if (codec::sha256_name(found.index.stored_digest) != layer.blob.digest || found.index.stored_bytes != layer.blob.size ||
-        found.index.how != layer.how || !found.index.chunks.empty())
+    if (codec::sha256_name(found.index.stored_digest) != layer.blob.digest ||
+        found.index.stored_bytes != layer.blob.size || found.index.how != layer.how || !found.index.chunks.empty())
         return fail(error_kind::corrupt, "it is another layer's");
     const auto id = diff_ids_.find(layer.blob.digest);
     if (id == diff_ids_.end() || id->second != codec::sha256_name(found.index.content_digest))

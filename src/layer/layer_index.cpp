@@ -340,15 +340,14 @@ std::size_t layer_index::unit_count() const {
 std::size_t layer_index::unit_at(std::uint64_t content_offset) const {
     if (chunks.empty())
         return content_offset < content_bytes ? static_cast<std::size_t>(content_offset / unit_bytes) : unit_count();
-    const auto found = std::upper_bound(
-        chunks.begin(), chunks.end(), content_offset,
-        [](std::uint64_t offset, const toc_chunk& c) { return offset < c.content_offset + c.length; });
+    const auto found =
+        std::upper_bound(chunks.begin(), chunks.end(), content_offset,
+                         [](std::uint64_t offset, const toc_chunk& c) { return offset < c.content_offset + c.length; });
     return static_cast<std::size_t>(found - chunks.begin());
 }
 
 content_range layer_index::unit(std::size_t number) const {
-    if (!chunks.empty())
-        return {chunks[number].content_offset, chunks[number].content_offset + chunks[number].length};
+    if (!chunks.empty()) return {chunks[number].content_offset, chunks[number].content_offset + chunks[number].length};
     return {number * std::uint64_t{unit_bytes}, std::min((number + 1) * std::uint64_t{unit_bytes}, content_bytes)};
 }
 

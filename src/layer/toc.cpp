@@ -243,7 +243,8 @@ class assembler {
         if (!hole && !e.chunk_type.empty()) return not_enough("a chunk of a type nobody here knows");
         if (open_) NEROFS_CHECK(close(e.offset));
         if (!hole) {
-            const auto digest = codec::sha256_named(!e.chunk_digest.empty() || length != size_ ? e.chunk_digest : e.digest);
+            const auto digest =
+                codec::sha256_named(!e.chunk_digest.empty() || length != size_ ? e.chunk_digest : e.digest);
             if (!digest) return not_enough("a chunk without a sha256");
             if (length > max_toc_chunk_bytes || out_.chunks.size() == max_toc_chunks)
                 return not_enough("too many or too large chunks");

@@ -1,4 +1,5 @@
-// Whether a layer has a table of contents, as eStargz and zstd:chunked ones do, where it is, and how it is packed there.
+// Whether a layer has a table of contents, as eStargz and zstd:chunked ones do, where it is, and how it is packed
+// there.
 #pragma once
 
 #include <cstddef>

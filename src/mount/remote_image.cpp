@@ -150,7 +150,8 @@ status remote_image::give_layer_files(const std::vector<fetch::stored_layer>& la
         NEROFS_TRY(state.files.content, new_file());
         NEROFS_TRY(state.files.fresh, new_file());
         if (store)
-            for (const auto from : {fetch::index_origin::whole_layer, fetch::index_origin::toc, fetch::index_origin::pushed})
+            for (const auto from :
+                 {fetch::index_origin::whole_layer, fetch::index_origin::toc, fetch::index_origin::pushed})
                 if (auto index = state.files.index ? std::nullopt : store->open_index(l.index_name(from))) {
                     state.files.index = std::move(*index);
                     state.files.from = from;

@@ -314,8 +314,8 @@ struct chunked_layer {
             const bytes between = filtered(command, std::span(sample_tar()).subspan(0, i % 3 * 5000));
             if (i % 3 != 0) blob.insert(blob.end(), between.begin(), between.end());
             const bytes packed = filtered(command, piece);
-            made.chunks.push_back({content.size(), piece.size(), blob.size(), blob.size() + packed.size(),
-                                   codec::sha256::of(piece)});
+            made.chunks.push_back(
+                {content.size(), piece.size(), blob.size(), blob.size() + packed.size(), codec::sha256::of(piece)});
             blob.insert(blob.end(), packed.begin(), packed.end());
             content.insert(content.end(), piece.begin(), piece.end());
         }

@@ -168,11 +168,11 @@ TEST(layer_index, refuses_chunks_that_can_not_be) {
         return !file && file.error().kind == error_kind::usage ? file.error().text : "taken";
     };
     EXPECT_EQ(refused([](layer_index&) {}), "taken");
-    for (const auto& why : {refused([](layer_index& i) { i.how = compression::plain; }),
-                            refused([](layer_index& i) { i.content_digest = digest_of("x"); }),
-                            refused([](layer_index& i) { i.units.resize(1); }),
-                            refused([](layer_index& i) { i.checkpoints.resize(1); }),
-                            refused([](layer_index& i) { i.chunks.resize(max_toc_chunks + 1); })})
+    for (const auto& why :
+         {refused([](layer_index& i) { i.how = compression::plain; }),
+          refused([](layer_index& i) { i.content_digest = digest_of("x"); }),
+          refused([](layer_index& i) { i.units.resize(1); }), refused([](layer_index& i) { i.checkpoints.resize(1); }),
+          refused([](layer_index& i) { i.chunks.resize(max_toc_chunks + 1); })})
         EXPECT_EQ(why, "layer index: chunks and what doesn't go with them");
     EXPECT_EQ(refused([](layer_index& i) { i.chunks[1].length = 0; }), "layer index: chunk 1 has no proper length");
     EXPECT_EQ(refused([](layer_index& i) { i.chunks[1].length = max_toc_chunk_bytes + 1; }),
