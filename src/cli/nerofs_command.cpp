@@ -29,7 +29,8 @@ constexpr std::array ls_table = {flag_spec{'l', "long", "", "mode, links, owner,
 constexpr std::array stat_table = {json_flag, remote_flag, help_flag};
 constexpr std::array content_table = {remote_flag, help_flag};
 constexpr std::array index_table = {
-    flag_spec{'o', "output", "OUT", "where the index goes, default: FILE.erofs; of push: how the image is fetched"},
+    flag_spec{'o', "output", "OUT", "where the index goes, default: FILE.erofs; of push: as -O"},
+    flag_spec{'O', "options", "LIST", "how what isn't on this machine is fetched; see 'nerofs help mount'"},
     flag_spec{0, "zinfo", "FILE", "places in the gzip stream where decoding can begin, too"},
     help_flag,
 };
@@ -127,16 +128,18 @@ const std::array<command_info, 16>& commands() {
          "  nerofs extract image.erofs:/etc /tmp/etc\n"
          "  nerofs extract layer.tar.gz /tmp/layer\n"
          "  nerofs extract -o oci.platform=linux/arm64 docker://registry.example/team/tools:1.2 /tmp/tools\n"},
-        {"index", "FILE|- [-o OUT] [--zinfo FILE] | push IMAGE [-o LIST]",
+        {"index", "SOURCE|- [-o OUT] [-O LIST] [--zinfo FILE] | push IMAGE [-O LIST]",
          "make the EROFS index of a tar archive, or push those of an image's layers", index_table,
          "The index holds all but the files' data: with the tar right behind it, it is an EROFS image (512-byte "
          "blocks,\n"
-         "Linux 6.4). FILE may be compressed by gzip or zstd; what goes behind the index is the tar itself.\n"
+         "Linux 6.4). SOURCE is a file, a URL, or a layer in a registry (docker://NAME, -O oci.layer=N if it has\n"
+         "several); it may be compressed by gzip or zstd. What goes behind the index is the tar itself.\n"
          "push puts what is known of an image's layers beside it in its registry: other machines find it there, "
          "and\n"
          "needn't read whole layers first. LIST is as for 'nerofs help mount'. A file named push is ./push.\n",
          "  nerofs index layer.tar -o layer.erofs\n"
          "  nerofs index layer.tar.gz -o layer.erofs --zinfo layer.zinfo\n"
+         "  nerofs index docker://registry.example/team/tools:1.2 -O oci.layer=0 -o layer.erofs\n"
          "  nerofs index push docker://registry.example/team/tools:1.2\n"},
         {"help", "[COMMAND]", "show help", help_only, "",
          "  nerofs help\n"
@@ -309,7 +312,11 @@ result<nerofs_command> parse_index_push(const parsed& line) {
         return fail(usage("'nerofs index push' takes one IMAGE", "a file named push is ./push"));
     if (line.has("zinfo")) return fail(usage("option '--zinfo': goes with a FILE only"));
     push.image = line.all()[1];
-    if (const std::string* list = line.find("output")) {
+    const std::string* list = line.find("output");
+    if (list != nullptr && line.find("options") != nullptr)
+        return fail(usage("options '-o' and '-O': are the same for 'nerofs index push'"));
+    if (list == nullptr) list = line.find("options");
+    if (list != nullptr) {
         NEROFS_TRY(push.options, parse_mount_options(*list));
     }
     return push;
@@ -318,10 +325,14 @@ result<nerofs_command> parse_index_push(const parsed& line) {
 result<nerofs_command> parse_index(const parsed& line) {
     if (line.operands() > 0 && line.all()[0] == "push") return parse_index_push(line);
     nerofs_index index;
-    NEROFS_TRY(index.file, line.exactly_one("FILE"));
+    NEROFS_TRY(index.source, line.exactly_one("SOURCE"));
+    if (const std::string* list = line.find("options")) {
+        NEROFS_TRY(index.options, parse_mount_options(*list));
+    }
+    index.fetched = index.options.oci.given || index.source.find("://") != std::string::npos;
     const std::string* out = line.find("output");
-    if (out == nullptr && index.file == "-") return fail(usage("missing option: -o OUT"));
-    index.out = out != nullptr ? *out : index.file + ".erofs";
+    if (out == nullptr && (index.fetched || index.source == "-")) return fail(usage("missing option: -o OUT"));
+    index.out = out != nullptr ? *out : index.source + ".erofs";
     if (index.out.empty()) return fail(usage("option '-o': must not be empty"));
     if (const std::string* zinfo = line.find("zinfo")) {
         if (zinfo->empty()) return fail(usage("option '--zinfo': must not be empty"));

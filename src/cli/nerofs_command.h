@@ -87,9 +87,11 @@ struct nerofs_extract {
 
 // The EROFS index of a tar, as mkfs.erofs --tar=i makes it.
 struct nerofs_index {
-    std::string file;   // "-": standard input
-    std::string out;    // not empty
-    std::string zinfo;  // empty: none
+    std::string source;     // a file, "-": standard input, or what is fetched: a URL, a layer in a registry
+    bool fetched = false;   // the latter
+    std::string out;        // not empty
+    std::string zinfo;      // empty: none
+    mount_options options;  // of what is fetched
 };
 
 // The indexes of an image's layers, put beside it in its registry.

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <span>
 #include <variant>
@@ -11,6 +12,8 @@
 #include "codec/zstd_seek.h"
 #include "commands/actions.h"
 #include "commands/open_image.h"
+#include "commands/remote_reader.h"
+#include "commands/remote_request.h"
 #include "commands/text.h"
 #include "erofs/writer.h"
 #include "layer/tar_reader.h"
@@ -81,6 +84,21 @@ status indexing::finish() {
     return tree_.finish();
 }
 
+status push_fetched(indexing& to, const std::string& source, const cli::mount_options& options) {
+    NEROFS_TRY(const cli::source_spec spec, cli::classify_source(source, options, cli::local_entry::none));
+    NEROFS_TRY(remote_wish wish, remote_wish_of(spec, options));
+    wish.source.raw = true;
+    NEROFS_TRY(const auto reader, open_to_read(std::move(wish)));
+    reader->expect({{0, reader->bytes()}});
+    std::vector<std::byte> piece(piece_bytes);
+    for (std::uint64_t at = 0; at < reader->bytes(); at += piece_bytes) {
+        const auto some = std::span(piece).first(std::min<std::uint64_t>(piece_bytes, reader->bytes() - at));
+        NEROFS_CHECK(reader->read_exact(at, some));
+        NEROFS_CHECK(to.push(some));
+    }
+    return {};
+}
+
 // As much as there is up to a whole piece, so that the first one tells what the stream is.
 result<std::size_t> read_piece(fd_ref from, std::span<std::byte> into) {
     std::size_t got = 0;
@@ -92,6 +110,19 @@ result<std::size_t> read_piece(fd_ref from, std::span<std::byte> into) {
         got += static_cast<std::size_t>(count);
     }
     return got;
+}
+
+status push_file(indexing& to, const std::string& path) {
+    unique_fd file = duplicate(fd_ref(STDIN_FILENO));
+    if (path != "-") {
+        NEROFS_TRY(file, os::open_file(path, O_RDONLY));
+    }
+    std::vector<std::byte> piece(piece_bytes);
+    for (;;) {
+        NEROFS_TRY(const std::size_t got, read_piece(file, piece));
+        if (got == 0) return {};
+        NEROFS_CHECK(to.push(std::span(piece).first(got)));
+    }
 }
 
 status write_file(const std::string& path, bytes_view bytes) {
@@ -109,17 +140,9 @@ status write_file(const std::string& path, bytes_view bytes) {
 
 status do_index(const cli::nerofs_index& command) {
     const auto run = [&]() -> status {
-        unique_fd file = duplicate(fd_ref(STDIN_FILENO));
-        if (command.file != "-") {
-            NEROFS_TRY(file, os::open_file(command.file, O_RDONLY));
-        }
         indexing work(!command.zinfo.empty());
-        std::vector<std::byte> piece(piece_bytes);
-        for (;;) {
-            NEROFS_TRY(const std::size_t got, read_piece(file, piece));
-            if (got == 0) break;
-            NEROFS_CHECK(work.push(std::span(piece).first(got)));
-        }
+        NEROFS_CHECK(command.fetched ? push_fetched(work, command.source, command.options)
+                                     : push_file(work, command.source));
         NEROFS_CHECK(work.finish());
         NEROFS_TRY(const erofs::index_image index, work.index());
         if (!command.zinfo.empty()) {
@@ -129,7 +152,8 @@ status do_index(const cli::nerofs_index& command) {
         return write_file(command.out, index.bytes);
     };
     auto done = run();
-    if (!done) return fail(std::move(done).error().in("cannot index '" + printable(command.file) + "'"));
+    if (!done)
+        return fail(std::move(done).error().in("cannot index '" + printable(shown_source(command.source)) + "'"));
     return {};
 }
 

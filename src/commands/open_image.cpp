@@ -170,12 +170,10 @@ result<opened_image> open_local_image(const std::string& path) {
 
 result<opened_image> open_remote_image(const cli::source_spec& source, const cli::mount_options& options) {
     NEROFS_TRY(remote_wish wish, remote_wish_of(source, options));
-    mount::remote_image::request request{wish.source, wish.secrets, wish.cache};
-    request.quiet = true;
-    NEROFS_TRY(mount::remote_image image, open_by_itself(std::move(request)));
     opened_image out;
-    if (!image.note().empty()) out.notes.push_back(image.note());
-    NEROFS_TRY(std::unique_ptr<remote_reader> reader, remote_reader::make(std::move(image)));
+    std::string note;
+    NEROFS_TRY(std::unique_ptr<remote_reader> reader, open_to_read(std::move(wish), &note));
+    if (!note.empty()) out.notes.push_back(std::move(note));
     out.metadata_bytes = reader->bytes();
     out.fetched = reader.get();
     out.metadata = std::move(reader);

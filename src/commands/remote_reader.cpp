@@ -177,4 +177,12 @@ result<bool> remote_reader::look_after_fetcher() {
     return replaced;
 }
 
+result<std::unique_ptr<remote_reader>> open_to_read(remote_wish wish, std::string* note) {
+    mount::remote_image::request request{std::move(wish.source), std::move(wish.secrets), std::move(wish.cache)};
+    request.quiet = true;
+    NEROFS_TRY(mount::remote_image image, open_by_itself(std::move(request)));
+    if (note != nullptr) *note = image.note();
+    return remote_reader::make(std::move(image));
+}
+
 }  // namespace nerofs::commands

@@ -6,10 +6,12 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "cache/presence/miss_messages.h"
+#include "commands/remote_request.h"
 #include "erofs/byte_reader.h"
 #include "mount/remote_image.h"
 #include "os/channel.h"
@@ -67,5 +69,9 @@ class remote_reader final : public erofs::byte_reader {
     std::deque<expected_piece> asked_;      // and not there yet, nor given up
     std::uint64_t ahead_bytes_ = 8u << 20;  // what may be asked for at once
 };
+
+// What is wished for, opened by this process itself. `note`: gets remote_image::note(). Errors:
+// remote_image::open()'s.
+result<std::unique_ptr<remote_reader>> open_to_read(remote_wish wish, std::string* note = nullptr);
 
 }  // namespace nerofs::commands

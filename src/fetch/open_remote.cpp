@@ -183,10 +183,11 @@ result<opened_remote> open_registry(http::client& client, const open_request& re
     } else {
         registry::resolved_image image;
         const bool given = files.tarindex || files.zinfo;
-        NEROFS_TRY(const std::vector<oci::image_layer> layers, find_layers(*session, request, given, until, image));
+        NEROFS_TRY(const std::vector<oci::image_layer> layers,
+                   find_layers(*session, request, given || request.source.raw, until, image));
         if (pushes && (given || !is_tar(layers.front())))
             return fail(error_kind::usage, "the image isn't one of tar layers, which is what needs indexes");
-        if (is_tar(layers.front()) || given) {
+        if (!request.source.raw && (is_tar(layers.front()) || given)) {
             std::vector<remote_layer> all;
             for (const oci::image_layer& l : layers) {
                 remote_layer& one = all.emplace_back();

@@ -150,7 +150,7 @@ class remote_fetch {
   private:
     result<cache_request> open_parts(const open_request& request);
     result<cache_request> open_part(const open_request& request, std::size_t number);
-    result<image_info> check(const cache_request& wanted);
+    result<image_info> check(const cache_request& wanted, bool raw);
     void start_prefetch(prefetch_mode mode, std::uint64_t begin);
     void on_keeper();
     void add_server(unique_fd socket);
@@ -187,11 +187,12 @@ status remote_fetch::run(os::packet open) {
     NEROFS_CHECK(send_opened(keeper_, source_.identity));
 
     const auto wanted = open_parts(request);
-    const auto info = !wanted ? fail(wanted.error()) : !wanted->check ? result<image_info>() : check(*wanted);
+    const bool raw = request.source.raw;
+    const auto info = !wanted ? fail(wanted.error()) : !wanted->check ? result<image_info>() : check(*wanted, raw);
     if (!info) return send_error(keeper_, info.error());
     fault::point("fetcher.answer");
     if (wanted->check) NEROFS_CHECK(send_info(keeper_, *info));
-    start_prefetch(request.source.prefetch, wanted->fs_offset);
+    start_prefetch(raw ? prefetch_mode::none : request.source.prefetch, wanted->fs_offset);
 
     NEROFS_CHECK(loop_.add(keeper_.fd(), [this] { on_keeper(); }));
     schedule();
@@ -241,9 +242,14 @@ result<cache_request> remote_fetch::open_part(const open_request& request, std::
     return wanted;
 }
 
-result<image_info> remote_fetch::check(const cache_request& wanted) {
+result<image_info> remote_fetch::check(const cache_request& wanted, bool raw) {
     fault::point("fetcher.check");
     const std::uint64_t bytes = source_.identity.offset_of(parts_.size());
+    if (raw) {
+        image_info info;
+        info.size_bytes = source_.identity.bytes();
+        return info;
+    }
     if (wanted.fs_offset >= bytes) return fail(error_kind::usage, "its file system offset is beyond its end");
     device_image image(parts_, source_.identity, wanted.fs_offset);
     return check_image(image, bytes - wanted.fs_offset, wanted.has_extra_devices);

@@ -26,7 +26,7 @@ std::string list_of(const image_manifest& manifest) {
 
 error with_list(error_kind kind, std::string_view why, const image_manifest& manifest) {
     return make_error(kind, fmt::format("{} ({})", why, list_of(manifest)))
-        .with_hint("choose one with -o oci.layer=N or -o oci.blob=DIGEST");
+        .with_hint("choose one with oci.layer=N or oci.blob=DIGEST");
 }
 
 }  // namespace

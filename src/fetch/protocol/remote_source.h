@@ -30,6 +30,7 @@ struct remote_source {
     prefetch_mode prefetch = prefetch_mode::metadata;
     std::uint64_t background_rate = 0;  // bytes a second for what nobody waits for; 0: no limit
     bool push_indexes = false;          // of its layers, to the registry, when it is opened; not in records
+    bool raw = false;                   // the bytes of a URL or layer as they are, of whatever; not in records
 
     // Where the credential was found (oci::credential_origin), to find it again there.
     std::uint8_t credential_kind = 0;
@@ -106,7 +107,7 @@ struct fetch_statistics {
 
 void walk_fields(auto&& take, remote_source& s) {
     take(s.kind, s.name, s.layer, s.blob, s.platform, s.tarindex, s.zinfo, s.insecure, s.ca_file, s.timeout, s.prefetch,
-         s.background_rate, s.push_indexes, s.credential_kind, s.credential_place, s.credential_user);
+         s.background_rate, s.push_indexes, s.raw, s.credential_kind, s.credential_place, s.credential_user);
 }
 void walk_fields(auto&& take, remote_secrets& s) {
     take(s.username, s.password, s.identity_token, s.url, s.proxies);

@@ -127,17 +127,28 @@ TEST(nerofs_command, index_push) {
     const auto push = parsed<nerofs_index_push>({"index", "push", "docker://r.example/a", "-o", "cache=none"});
     EXPECT_EQ(push.image, "docker://r.example/a");
     EXPECT_TRUE(push.options.remote.no_cache);
-    EXPECT_EQ(parsed<nerofs_index>({"index", "./push"}).file, "./push");
+    EXPECT_EQ(parsed<nerofs_index>({"index", "./push"}).source, "./push");
     for (const std::vector<std::string>& wrong :
          {std::vector<std::string>{"index", "push"}, {"index", "push", "a", "b"}, {"index", "push", ""}})
         EXPECT_EQ(refused(wrong), "'nerofs index push' takes one IMAGE; a file named push is ./push");
+    EXPECT_EQ(parsed<nerofs_index_push>({"index", "push", "docker://r.example/a", "-O", "cache=none"})
+                  .options.remote.no_cache,
+              true);
+    EXPECT_EQ(refused({"index", "push", "a", "-O", "cache=none", "-o", "cache=none"}),
+              "options '-o' and '-O': are the same for 'nerofs index push'; see 'nerofs help index'");
 }
 
 TEST(nerofs_command, index) {
     EXPECT_EQ(parsed<nerofs_index>({"index", "a.tar"}).out, "a.tar.erofs");
-    EXPECT_EQ(parsed<nerofs_index>({"index", "-", "-o", "x"}).file, "-");
+    EXPECT_EQ(parsed<nerofs_index>({"index", "-", "-o", "x"}).source, "-");
+    EXPECT_FALSE(parsed<nerofs_index>({"index", "-", "-o", "x"}).fetched);
+    const auto layer = parsed<nerofs_index>({"index", "r.example/a", "-O", "oci.layer=1", "-o", "x"});
+    EXPECT_TRUE(layer.fetched);
+    EXPECT_EQ(layer.options.oci.layer, 1U);
+    EXPECT_TRUE(parsed<nerofs_index>({"index", "https://x.example/a.tar", "-o", "x"}).fetched);
+    EXPECT_EQ(refused({"index", "https://x.example/a.tar"}), "missing option: -o OUT; see 'nerofs help index'");
     EXPECT_EQ(parsed<nerofs_index>({"index", "a.tar.gz", "--output=x", "--zinfo", "z"}).zinfo, "z");
-    EXPECT_EQ(refused({"index"}), "missing argument: FILE; see 'nerofs help index'");
+    EXPECT_EQ(refused({"index"}), "missing argument: SOURCE; see 'nerofs help index'");
     EXPECT_EQ(refused({"index", "-"}), "missing option: -o OUT; see 'nerofs help index'");
     EXPECT_EQ(refused({"index", "a", "-o", ""}), "option '-o': must not be empty; see 'nerofs help index'");
 }

@@ -103,7 +103,7 @@ TEST(select_layer, by_number_by_digest_or_alone) {
         " (0: sha256:465628010ac27351773f621267ea5c671bac06bcbd7d7de811be3b4577a993a7 136 B "
         "application/vnd.docker.image.rootfs.diff.tar.gzip, 1: "
         "sha256:10c88111807c31696761bd3b8e68ef1cd77d54146cf94f8d58a4c9f3038779de 129 B "
-        "application/vnd.docker.image.rootfs.diff.tar.gzip); choose one with -o oci.layer=N or -o oci.blob=DIGEST";
+        "application/vnd.docker.image.rootfs.diff.tar.gzip); choose one with oci.layer=N or oci.blob=DIGEST";
     EXPECT_EQ(layer_of(m, {0, {}}), "0");
     EXPECT_EQ(layer_of(m, {1, {}}), "1");
     EXPECT_EQ(layer_of(m, {2, {}}), "the image has 2 layers, there is no layer 2" + list);
