@@ -34,6 +34,10 @@ struct store_options {
     std::string boot_id;
 };
 
+// Bytes that are on disk since before anybody used the blob: there for everyone at once, or only when a writer has
+// looked at them (blob_writer::kept).
+enum class kept_bytes : std::uint8_t { believed, to_be_checked };
+
 // A blob in use: it isn't evicted while any descriptor of `pin`, or a duplicate of it, is open anywhere. Give a
 // duplicate to each process that must go on when the others die.
 class held_blob {
@@ -92,13 +96,13 @@ class store {
 
     // Opens a blob, empty if it isn't there yet, and pins it. What is damaged, of another size, lost or quarantined is
     // replaced by an empty one. is_out_of_space() when there is no room for the maps: use a private store.
-    result<held_blob> open_blob(const blob_key& key);
+    result<held_blob> open_blob(const blob_key& key, kept_bytes kept = kept_bytes::believed);
 
     // A file of nobody's yet on the cache's file system, for what will be a blob or an index. Gone with its last
     // descriptor unless it is adopted or kept.
     result<unique_fd> new_file();
     // Opens a blob as open_blob() does, and lets it begin as this file of new_file()'s, whole and said to be checked.
-    // A blob that is complete, or in use, stays as it is. Kind usage when the file isn't of the key's size.
+    // A blob that has these bytes already, or is in use, stays as it is. Kind usage when the file isn't of the key's size.
     result<held_blob> adopt(const blob_key& key, fd_ref file);
 
     // What is kept about a layer, by the layer's digest ("sha256:<hex>"): layer/layer_index.h knows what is in it.
@@ -141,8 +145,8 @@ class store {
     // `whole`: the data file, complete; otherwise an empty one is made.
     result<disk_state> reset(const locked_blob& blob, const blob_key& key, reset_reason why,
                              const std::optional<instance_id>& old, fd_ref whole = {});
-    result<unique_fd> open_live_map(const blob_key& key, const disk_state& disk, blob_state& state);
-    result<unique_fd> make_live_map(const blob_key& key, const disk_state& disk);
+    result<unique_fd> open_live_map(const blob_key& key, const disk_state& disk, blob_state& state, kept_bytes kept);
+    result<unique_fd> make_live_map(const blob_key& key, const disk_state& disk, kept_bytes kept);
     void remove_live_maps(const std::string& name);
     result<std::uint64_t> remove_locked(const std::string& name, const locked_blob& blob);
     result<blob_info> inspect(const blob_key& key);
@@ -151,7 +155,7 @@ class store {
     void empty_trash();
     std::uint64_t remove_old_indexes();
     status settle(const blob_key& key, bool used_now);
-    result<held_blob> open_pinned(const blob_key& key, bool used_now);
+    result<held_blob> open_pinned(const blob_key& key, bool used_now, kept_bytes kept = kept_bytes::believed);
 
     store_options options_;
     std::array<std::byte, 16> boot_{};

@@ -3,7 +3,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <vector>
 
 #include "cache/directory.h"
 #include "cache/locks.h"
@@ -15,6 +18,7 @@
 namespace nerofs::cache {
 namespace {
 
+constexpr std::size_t compared_bytes = std::size_t{1} << 20;
 constexpr auto index_life = std::chrono::hours(7 * 24);
 
 // "sha256:<hex>" as the name of an index.
@@ -25,6 +29,18 @@ result<std::string> index_name(const std::string& digest) {
 
 void set_all(std::vector<std::uint64_t>& bits, std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) bits[i / 64] |= std::uint64_t{1} << (i % 64);
+}
+
+bool same_bytes(fd_ref one, fd_ref other, std::uint64_t size) {
+    std::vector<std::byte> a(compared_bytes);
+    std::vector<std::byte> b(compared_bytes);
+    for (std::uint64_t at = 0; at < size; at += compared_bytes) {
+        const std::size_t n = std::min<std::uint64_t>(compared_bytes, size - at);
+        if (!os::pread_exact(one, std::span(a).first(n), at) || !os::pread_exact(other, std::span(b).first(n), at) ||
+            std::memcmp(a.data(), b.data(), n) != 0)
+            return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -44,7 +60,7 @@ result<held_blob> store::adopt(const blob_key& key, fd_ref file) {
     {
         NEROFS_TRY(held_blob held, open_blob(key));
         NEROFS_TRY(const live_map map, live_map::map(held.map(), key.size(), false));
-        if (map.present_chunks() == map.chunks()) return held;
+        if (map.present_chunks() == map.chunks() && same_bytes(held.data(), file, size)) return held;
     }
     {
         NEROFS_TRY(const auto unused, lock_unused(key.name()));
@@ -52,7 +68,7 @@ result<held_blob> store::adopt(const blob_key& key, fd_ref file) {
             NEROFS_TRY(disk_state disk, reset(*unused, key, reset_reason::replace, std::nullopt, file));
             set_all(disk.durable.bits, chunk_count(key.size()));
             disk.durable.verified = true;
-            NEROFS_TRY(const unique_fd live, make_live_map(key, disk));
+            NEROFS_TRY(const unique_fd live, make_live_map(key, disk, kept_bytes::believed));
         }
     }
     return open_blob(key);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 
 #include "base/fault.h"
@@ -87,13 +88,13 @@ result<blob_info> store::inspect(const blob_key& key) {
     const auto live = open_in(run_, layout::live_map(key.name(), durable->instance), O_RDONLY);
     if (const auto map = live ? live_map::map(*live, key.size(), false) : fail(error_kind::not_found, "");
         map && map->header().boot == boot_) {
-        info.present_bytes = map->present_bytes();
+        const std::vector<std::uint64_t> there = map->snapshot();
+        for (std::size_t i = 0; i < there.size(); ++i) durable->bits[i] |= there[i];
         info.verified = map->verified();
-    } else {
-        std::uint64_t count = 0;
-        for (const std::uint64_t word : durable->bits) count += static_cast<std::uint64_t>(__builtin_popcountll(word));
-        info.present_bytes = std::min(count << chunk_shift, key.size());
     }
+    std::uint64_t count = 0;
+    for (const std::uint64_t word : durable->bits) count += static_cast<std::uint64_t>(std::popcount(word));
+    info.present_bytes = std::min(count << chunk_shift, key.size());
     return info;
 }
 

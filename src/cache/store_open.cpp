@@ -91,11 +91,11 @@ result<store::locked_blob> store::pin_directory(const std::string& name) {
     }
 }
 
-result<held_blob> store::open_blob(const blob_key& key) {
-    return open_pinned(key, true);
+result<held_blob> store::open_blob(const blob_key& key, kept_bytes kept) {
+    return open_pinned(key, true, kept);
 }
 
-result<held_blob> store::open_pinned(const blob_key& key, bool used_now) {
+result<held_blob> store::open_pinned(const blob_key& key, bool used_now, kept_bytes kept) {
     NEROFS_TRY(const locked_blob blob, pin_directory(key.name()));
     // One opener at a time: the maps are read, and made if need be.
     NEROFS_CHECK(
@@ -107,12 +107,12 @@ result<held_blob> store::open_pinned(const blob_key& key, bool used_now) {
 
     NEROFS_TRY(disk_state disk, open_disk_state(blob, key));
     blob_state state = blob_state::good;
-    NEROFS_TRY(unique_fd live, open_live_map(key, disk, state));
+    NEROFS_TRY(unique_fd live, open_live_map(key, disk, state, kept));
     if (state != blob_state::good) {
         const auto why = state == blob_state::quarantined ? reset_reason::quarantine : reset_reason::replace;
         NEROFS_TRY(disk, reset(blob, key, why, disk.durable.instance));
         state = blob_state::good;
-        NEROFS_TRY(live, open_live_map(key, disk, state));
+        NEROFS_TRY(live, open_live_map(key, disk, state, kept));
     }
     if (used_now) ::futimens(blob.lock.get(), nullptr);
     // The pin goes to other processes: it must not carry the power to write, nor the opener's lock.
@@ -194,7 +194,8 @@ result<store::disk_state> store::reset(const locked_blob& blob, const blob_key& 
     return fresh;
 }
 
-result<unique_fd> store::open_live_map(const blob_key& key, const disk_state& disk, blob_state& state) {
+result<unique_fd> store::open_live_map(const blob_key& key, const disk_state& disk, blob_state& state,
+                                       kept_bytes kept) {
     const std::string name = layout::live_map(key.name(), disk.durable.instance);
     if (auto file = open_in(run_, name, O_RDWR); file) {
         NEROFS_TRY(const file_identity data, identity_of(disk.data));
@@ -205,12 +206,12 @@ result<unique_fd> store::open_live_map(const blob_key& key, const disk_state& di
             return std::move(*file);
         }
     }
-    return make_live_map(key, disk);
+    return make_live_map(key, disk, kept);
 }
 
-// A live map that isn't there, or not of this boot, begins with what is known to be durable. Complete before it has
-// its name, so that nobody sees half of it.
-result<unique_fd> store::make_live_map(const blob_key& key, const disk_state& disk) {
+// A live map that isn't there, or not of this boot, begins with what is known to be durable, or without it. Complete
+// before it has its name, so that nobody sees half of it.
+result<unique_fd> store::make_live_map(const blob_key& key, const disk_state& disk, kept_bytes kept) {
     const std::string name = layout::live_map(key.name(), disk.durable.instance);
     const std::string temporary = name + layout::new_suffix;
     ::unlinkat(run_.get(), temporary.c_str(), 0);
@@ -219,7 +220,9 @@ result<unique_fd> store::make_live_map(const blob_key& key, const disk_state& di
         NEROFS_CHECK(allocate(file, live_map_bytes(key.size())));
         NEROFS_TRY(const file_identity data, identity_of(disk.data));
         NEROFS_TRY(const live_map map, live_map::map(file, key.size(), true));
-        map.format(boot_, disk.durable.instance, data, disk.durable.bits, disk.durable.verified);
+        const std::vector<std::uint64_t> nothing(kept == kept_bytes::believed ? 0 : disk.durable.bits.size());
+        map.format(boot_, disk.durable.instance, data, nothing.empty() ? disk.durable.bits : nothing,
+                   disk.durable.verified);
         if (::renameat(run_.get(), temporary.c_str(), run_.get(), name.c_str()) != 0) return fail_errno("rename");
         return {};
     };

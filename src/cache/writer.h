@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -95,6 +96,12 @@ class blob_writer {
 
     // Begins to fill chunks that this writer has claimed.
     chunk_fill fill(chunk_range claimed) const { return {*this, claimed}; }
+
+    // A bitmap of the chunks that are on disk since earlier, and not there for readers (kept_bytes::to_be_checked).
+    // Reads the durable map.
+    std::vector<std::uint64_t> kept() const;
+    // These were looked at, and are there for readers from now on.
+    void confirm(chunk_range range) const;
 
     // Every chunk is there. Cheap.
     bool complete() const;

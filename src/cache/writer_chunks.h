@@ -6,7 +6,7 @@
 
 namespace nerofs::cache {
 
-class writer_chunks final : public chunk_table {
+class writer_chunks : public chunk_table {
   public:
     explicit writer_chunks(const blob_writer& writer) : writer_(&writer) {}
 

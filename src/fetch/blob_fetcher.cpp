@@ -55,7 +55,7 @@ blob_fetcher::blob_fetcher(cache::blob_writer& writer, source::byte_source& from
     : writer_(writer),
       source_(from),
       options_(std::move(options)),
-      table_(writer),
+      table_(writer, options_.kept.get()),
       planner_(writer.map().blob_bytes(), table_, link_, limits_of(options_, touched.has_value())),
       touched_(std::move(touched)) {}
 
@@ -67,6 +67,7 @@ blob_fetcher::~blob_fetcher() {
 }
 
 void blob_fetcher::want(std::uint64_t offset, std::uint64_t length, given_up in_vain) {
+    if (options_.kept) options_.kept->look_at(offset, length);
     const auto now = clock::now();
     const std::lock_guard lock(mutex_);
     last_read_ = now;
@@ -279,6 +280,11 @@ blob_fetcher::clock::duration blob_fetcher::unread_for() {
     const std::lock_guard lock(mutex_);
     take_hits(now);
     return now - last_read_;
+}
+
+std::uint64_t blob_fetcher::present_bytes() const {
+    const std::uint64_t kept = options_.kept ? options_.kept->bytes() : 0;
+    return std::min(map().present_bytes() + kept, map().blob_bytes());
 }
 
 std::uint64_t blob_fetcher::waiting() const {

@@ -21,8 +21,8 @@
 #include "cache/planner.h"
 #include "cache/presence/touch_map.h"
 #include "cache/writer.h"
-#include "cache/writer_chunks.h"
 #include "erofs/byte_reader.h"
+#include "fetch/kept_chunks.h"
 #include "source/byte_source.h"
 
 namespace nerofs::fetch {
@@ -31,6 +31,8 @@ struct blob_fetcher_options {
     std::chrono::milliseconds timeout{60'000};  // of a read that somebody waits for
     std::uint64_t background_rate = 0;
     cache::planner_limits limits{};
+    // What is on disk already, but has to be looked at. None: nothing.
+    std::shared_ptr<kept_chunks> kept{};
     // The cache's file system is full. Called on any thread, at most once a second.
     std::function<void()> no_room{};
 };
@@ -67,6 +69,7 @@ class blob_fetcher {
     // How long nobody has read anything new, whether it was there or not.
     clock::duration unread_for();
 
+    std::uint64_t present_bytes() const;  // and kept ones
     std::uint64_t waiting() const;
     std::uint64_t in_flight() const;
     std::uint64_t bytes_per_second() const;
@@ -103,7 +106,7 @@ class blob_fetcher {
     cache::blob_writer& writer_;
     source::byte_source& source_;
     const blob_fetcher_options options_;
-    cache::writer_chunks table_;
+    unfetched_chunks table_;
 
     mutable std::mutex mutex_;
     cache::link_model link_;

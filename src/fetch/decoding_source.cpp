@@ -524,18 +524,9 @@ void decoding_source::cancel(id which) {
 }
 
 layer::content_range decoded_together(const layer::layer_index& index, layer::content_range part) {
-    const std::size_t first = index.unit_at(part.begin);
-    if (part.begin >= part.end || first == index.unit_count()) return part;
-    if (!index.chunks.empty()) {
-        const std::size_t last = index.unit_at(part.end - 1);
-        if (index.unit(first).begin < part.begin) part.begin = index.unit(first).begin;
-        if (last < index.unit_count() && index.unit(last).begin < part.end)
-            part.end = std::max(part.end, index.unit(last).end);
-        return part;
-    }
-    const std::uint64_t places = index.how == layer::compression::plain
-                                     ? index.unit_count()
-                                     : std::max<std::uint64_t>(index.checkpoints.size(), 1);
+    if (part.begin >= part.end || part.end > index.content_bytes) return part;
+    if (!index.chunks.empty() || index.how == layer::compression::plain) return index.whole_units(part);
+    const std::uint64_t places = std::max<std::uint64_t>(index.checkpoints.size(), 1);
     const std::uint64_t together =
         index.unit_bytes * std::max<std::uint64_t>((index.unit_count() + places / 2) / places, 1);
     return {part.begin / together * together,

@@ -59,7 +59,9 @@ cache::chunk_range chunks_together(const layer::layer_index& layer, cache::chunk
 
 // Where the bytes of what isn't stored as such come from; none: they are as stored.
 result<std::unique_ptr<source::byte_source>> bytes_of_part(const remote_part& part, fd_ref index,
-                                                           source::byte_source* stored, cache::planner_limits& limits) {
+                                                           source::byte_source* stored,
+                                                           const cache::blob_writer& writer,
+                                                           blob_fetcher_options& options) {
     if (part.kind == part_kind::metadata) return std::make_unique<no_source>();
     if (part.kind == part_kind::stored) return nullptr;
     const bool by_zinfo = part.index.empty();
@@ -68,9 +70,10 @@ result<std::unique_ptr<source::byte_source>> bytes_of_part(const remote_part& pa
     known->tarindex = {};
     known->unresolved = {};
     const auto layer = std::make_shared<const layer::layer_index>(std::move(*known));
-    limits.fetched_together = [layer](cache::chunk_range some) { return chunks_together(*layer, some); };
+    if (!by_zinfo) options.kept = std::make_shared<kept_chunks>(writer, layer);
+    options.limits.fetched_together = [layer](cache::chunk_range some) { return chunks_together(*layer, some); };
     // The link is measured by units, and so seems slower than it is.
-    limits.max_block_bytes = std::max<std::uint64_t>(limits.max_block_bytes, layer->unit_bytes * 2);
+    options.limits.max_block_bytes = std::max<std::uint64_t>(options.limits.max_block_bytes, layer->unit_bytes * 2);
     return std::make_unique<decoding_source>(layer, *stored);
 }
 
@@ -236,7 +239,7 @@ result<cache_request> remote_fetch::open_part(const open_request& request, std::
         (void)send_simple(*to, message::no_room);  // a dead keeper is noticed elsewhere
     };
     source::range_source* const stored = source_.stored[number].get();
-    NEROFS_TRY(opened.decoded, bytes_of_part(part, fds.index, stored, options.limits));
+    NEROFS_TRY(opened.decoded, bytes_of_part(part, fds.index, stored, *opened.writer, options));
     source::byte_source& bytes = opened.decoded ? *opened.decoded : *stored;
     opened.blob = std::make_unique<blob_fetcher>(*opened.writer, bytes, std::move(touched), std::move(options));
     return wanted;
@@ -344,7 +347,7 @@ fetch_statistics remote_fetch::statistics() const {
     fetch_statistics s;
     s.verified = true;
     for (const device_part& p : parts_) {
-        s.present_bytes += p.blob->map().present_bytes();
+        s.present_bytes += p.blob->present_bytes();
         s.total_bytes += p.blob->map().blob_bytes();
         s.waiting_reads += p.blob->waiting();
         s.in_flight += p.blob->in_flight();

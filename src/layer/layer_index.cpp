@@ -351,6 +351,15 @@ content_range layer_index::unit(std::size_t number) const {
     return {number * std::uint64_t{unit_bytes}, std::min((number + 1) * std::uint64_t{unit_bytes}, content_bytes)};
 }
 
+content_range layer_index::whole_units(content_range part) const {
+    if (part.begin >= part.end) return part;
+    for (const std::size_t i : {unit_at(part.begin), unit_at(part.end - 1)}) {
+        if (i == unit_count() || unit(i).begin >= part.end) continue;
+        part = {std::min(part.begin, unit(i).begin), std::max(part.end, unit(i).end)};
+    }
+    return part;
+}
+
 const codec::sha256_digest* layer_index::unit_digest(std::size_t number) const {
     if (!chunks.empty()) return &chunks[number].digest;
     return units.empty() ? nullptr : &units[number];

@@ -111,6 +111,8 @@ struct layer_index {
     // The first one that ends behind this byte of content; unit_count() when there is none.
     std::size_t unit_at(std::uint64_t content_offset) const;
     content_range unit(std::size_t number) const;
+    // That part, and the rest of the units that it has bytes of.
+    content_range whole_units(content_range part) const;
     // Nothing: it can't be checked.
     const codec::sha256_digest* unit_digest(std::size_t number) const;
 

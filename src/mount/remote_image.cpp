@@ -262,7 +262,9 @@ result<cache::held_blob> remote_image::open_part(fetch::remote_part& part, fd_re
         NEROFS_TRY(key, cache::blob_key::from_name(part.key));
         if (key.size() != part.size) return fail(error_kind::corrupt, "the fetcher's answer is malformed");
         if (cache::store* const store = open_store()) {
-            auto opened = whole ? store->adopt(key, whole) : store->open_blob(key);
+            const bool checkable = part.kind == fetch::part_kind::content && !part.index.empty();
+            const auto kept = checkable ? cache::kept_bytes::to_be_checked : cache::kept_bytes::believed;
+            auto opened = whole ? store->adopt(key, whole) : store->open_blob(key, kept);
             if (opened || opened.error().kind == error_kind::usage) return opened;
             note_ = "what is fetched is kept for this use only: " + opened.error().message();
         }
