@@ -31,8 +31,8 @@ std::optional<durable_choice> read_durable(fd_ref file, std::uint64_t blob_bytes
 
 std::vector<std::uint64_t> blob_writer::kept() const {
     std::vector<std::uint64_t> bits(bitmap_words(map_.blob_bytes()));
-    const auto best = files_.durable ? read_durable(files_.durable, map_.blob_bytes(), map_.header().instance)
-                                     : std::nullopt;
+    const auto best =
+        files_.durable ? read_durable(files_.durable, map_.blob_bytes(), map_.header().instance) : std::nullopt;
     if (!best) return bits;
     const std::vector<std::uint64_t> there = map_.snapshot();
     for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = best->state.bits[i] & ~there[i];

@@ -102,7 +102,8 @@ class store {
     // descriptor unless it is adopted or kept.
     result<unique_fd> new_file();
     // Opens a blob as open_blob() does, and lets it begin as this file of new_file()'s, whole and said to be checked.
-    // A blob that has these bytes already, or is in use, stays as it is. Kind usage when the file isn't of the key's size.
+    // A blob that has these bytes already, or is in use, stays as it is. Kind usage when the file isn't of the key's
+    // size.
     result<held_blob> adopt(const blob_key& key, fd_ref file);
 
     // What is kept about a layer, by the layer's digest ("sha256:<hex>"): layer/layer_index.h knows what is in it.
