@@ -48,6 +48,7 @@ layers_killed() {
 # Blocks of 512 bytes are for Linux 6.4 and later; layers aren't read to find that out.
 layers_refused() {
     modprobe loop # which the kernel is asked by
+    rm -f "$scratch/requests"
     serve_layers
     mkdir m
     try 32 "$bin/mount.erofs" -t erofs.nbd -o "cache.dir=$PWD/cache" "$reference" m
