@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "base/endian.h"
 #include "os/files.h"
@@ -52,19 +52,45 @@ result<loop_device> attach_loop(const opened_source& source) {
 }
 
 // An EROFS image with nothing but an empty root directory, in one page; src/erofs/ondisk.h says what the fields are.
-std::array<std::byte, 4096> empty_image(std::uint32_t block_bytes) {
-    std::array<std::byte, 4096> image{};
+// `of_layers`: blocks of 512 bytes, and a device of data without a name behind them, as erofs::write_index has it.
+std::array<std::byte, 4096 + 512> empty_image(bool of_layers) {
+    std::array<std::byte, 4096 + 512> image{};
     const auto put = [&image](std::size_t at, auto value) { std::memcpy(image.data() + at, &value, sizeof value); };
     constexpr std::size_t superblock = 1024;
-    constexpr std::size_t root = superblock + 128;
-    put(superblock, le32(0xe0f5e1e2));                                                   // magic
-    put(superblock + 12, static_cast<std::uint8_t>(std::countr_zero(block_bytes)));      // block_bits
-    put(superblock + 14, le16(root / 32));                                               // root_nid
-    put(superblock + 16, le64(1));                                                       // inodes
-    put(superblock + 36, le32(static_cast<std::uint32_t>(image.size() / block_bytes)));  // blocks
-    put(root + 4, le16(S_IFDIR | 0755));                                                 // mode
-    put(root + 6, le16(2));                                                              // links
+    constexpr std::size_t slot = superblock + 128;
+    constexpr std::size_t root = slot + 128;
+    const std::uint32_t blocks = of_layers ? 8 : 1;
+    put(superblock, le32(0xe0f5e1e2));                                    // magic
+    put(superblock + 12, static_cast<std::uint8_t>(of_layers ? 9 : 12));  // block_bits
+    put(superblock + 14, le16(root / 32));                                // root_nid
+    put(superblock + 16, le64(1));                                        // inodes
+    put(superblock + 36, le32(blocks));                                   // blocks
+    put(root + 4, le16(S_IFDIR | 0755));                                  // mode
+    put(root + 6, le16(2));                                               // links
+    if (!of_layers) return image;
+    put(superblock + 80, le32(8));           // feature_incompat: a device table
+    put(superblock + 86, le16(1));           // extra_devices
+    put(superblock + 88, le16(slot / 128));  // devt_slotoff
+    put(slot + 64, le32(1));                 // blocks
+    put(slot + 68, le32(blocks));            // mapped_blkaddr
     return image;
+}
+
+// Tried on a loop device, without a mount.
+std::optional<bool> takes(std::span<const std::byte> image) {
+    opened_source source;
+    auto file = os::make_memfd("nerofs-probe", image.size());
+    if (!file || ::pwrite(file->get(), image.data(), image.size(), 0) != static_cast<ssize_t>(image.size())) return {};
+    source.file = std::move(*file);
+    source.path = "nerofs-probe";
+    const auto loop = attach_loop(source);
+    if (!loop) return {};
+    const unique_fd context(::fsopen("erofs", FSOPEN_CLOEXEC));
+    if (!context || ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", loop->path.c_str(), 0) != 0 ||
+        ::fsconfig(context.get(), FSCONFIG_SET_FLAG, "ro", nullptr, 0) != 0)
+        return {};
+    if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) return true;
+    return errno == EINVAL ? std::optional(false) : std::nullopt;
 }
 
 bool kernel_knows_erofs() {
@@ -108,21 +134,11 @@ result<std::string> mount_local(const opened_source& source, const mount_request
     return "loop (" + loop.path + ")";
 }
 
-std::optional<bool> takes_blocks_of(std::uint32_t bytes) {
-    const auto image = empty_image(bytes);
-    auto file = os::make_memfd("nerofs-probe", image.size());
-    if (!file || ::pwrite(file->get(), image.data(), image.size(), 0) != static_cast<ssize_t>(image.size())) return {};
-    opened_source source;
-    source.file = std::move(*file);
-    source.path = "nerofs-probe";
-    const auto loop = attach_loop(source);
-    if (!loop) return {};
-    const unique_fd context(::fsopen("erofs", FSOPEN_CLOEXEC));
-    if (!context || ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", loop->path.c_str(), 0) != 0 ||
-        ::fsconfig(context.get(), FSCONFIG_SET_FLAG, "ro", nullptr, 0) != 0)
-        return {};
-    if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) return true;
-    return errno == EINVAL ? std::optional(false) : std::nullopt;
+std::optional<bool> takes_layers() {
+    const auto layers = takes(empty_image(true));
+    if (layers != false) return layers;
+    // Not if it refuses anything.
+    return takes(empty_image(false)) == true ? std::optional(false) : std::nullopt;
 }
 
 }  // namespace nerofs::mount

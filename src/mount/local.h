@@ -25,8 +25,9 @@ status mount_erofs(const std::string& source, const mount_request& request, cons
 result<std::string> mount_local(const opened_source& source, const mount_request& request, bool force_loop,
                                 const std::string& needs);
 
-// Whether this kernel's EROFS takes blocks of so many bytes (a power of two), tried with an empty image on a loop
-// device and no mount. Nothing where that can't be tried. Needs root; blocks for as long as a mount.
-std::optional<bool> takes_blocks_of(std::uint32_t bytes);
+// Whether this kernel's EROFS takes images of layers: 512-byte blocks, and data on devices that nobody names (Linux
+// 6.4). It is asked, by an empty image on a loop device, as versions don't tell. Nothing where it can't be asked. Needs
+// root; blocks for as long as a mount.
+std::optional<bool> takes_layers();
 
 }  // namespace nerofs::mount

@@ -36,16 +36,14 @@ error is_served(const attached_device& device) {
     return make_error(error_kind::usage, device.name() + " is being served; nothing was changed", EBUSY);
 }
 
-// Layers that a kernel won't mount needn't be read. Versions don't tell, as distributions patch kernels: it is asked,
-// and refuses only if it takes larger blocks. Where it can't be asked the mount will tell.
+// Layers that a kernel won't mount needn't be read. Where it can't be asked the mount will tell.
 status layers_can_be_mounted() {
-    const bool refused = fault::point("keeper.layers") != 0 ||
-                         (takes_blocks_of(fetch::part_block_bytes) == false && takes_blocks_of(4096) == true);
+    const bool refused = fault::point("keeper.layers") != 0 || takes_layers() == false;
     if (!refused) return {};
     fetch::image_info layers;
     layers.kernel_series = "6.4";
     layers.kernel_feature = "blocks smaller than a page";
-    return fail(make_error(error_kind::unsupported, "this kernel's EROFS has no blocks of 512 bytes", EINVAL)
+    return fail(make_error(error_kind::unsupported, "this kernel's EROFS takes no images of layers", EINVAL)
                     .with_hint("the image needs " + fetch::needs_of(layers)));
 }
 
