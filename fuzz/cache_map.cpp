@@ -4,19 +4,16 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "cache/durable_map.h"
 #include "cache/presence/geometry.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::cache;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check(std::span<const std::byte> file, std::uint64_t blob_bytes) {
     const auto best = choose_durable_slot(file, blob_bytes);

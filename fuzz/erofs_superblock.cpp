@@ -2,18 +2,15 @@
 // the bytes there are.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 
 #include "erofs/superblock.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check(std::span<const std::byte> input, std::uint64_t available, bool has_extra_devices) {
     const auto info = erofs::check_superblock(input, available, has_extra_devices);

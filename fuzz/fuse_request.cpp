@@ -7,18 +7,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <vector>
 
+#include "require.h"
+
 namespace {
 
 using namespace nerofs::serve::fuse;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check(std::span<const std::byte> request, std::uint64_t image_bytes) {
     const std::uint32_t length = request_bytes(request);

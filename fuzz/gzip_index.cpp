@@ -5,21 +5,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <vector>
 
 #include "codec/gzip_span.h"
 #include "codec/zinfo.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::codec;
+using namespace nerofs::fuzz;
 
 constexpr std::uint64_t most_decoded = std::uint64_t{1} << 22;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 struct kept {
     gzip_checkpoint at;

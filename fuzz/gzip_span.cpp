@@ -7,16 +7,14 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <vector>
+
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::codec;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 constexpr std::size_t guard_bytes = 64;
 constexpr std::size_t ahead_bytes = 128 << 10;

@@ -2,20 +2,17 @@
 // and then header lines. Bytes may be used only if the range rule, written down here a second time, allows it.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <sstream>
 #include <string>
 #include <string_view>
 
 #include "http/answer.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::http;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check_rule(const request& asked, int status, const fields& headers, const verdict& v) {
     require(status == 206);

@@ -2,20 +2,17 @@
 // bounds that their callers rely on, and what can be written again has to be read the same.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "http/challenge.h"
 #include "http/fields.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::http;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check_content_range(std::string_view value) {
     const auto range = parse_content_range(value);

@@ -5,20 +5,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "http/url.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::http;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 struct freed {
     void operator()(char* text) const { curl_free(text); }

@@ -4,22 +4,19 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "oci/digest_check.h"
 #include "oci/media_types.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
+using namespace nerofs::fuzz;
 using bytes_view = std::span<const std::byte>;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 void check_error(const error& e) {
     const std::string text = e.message();

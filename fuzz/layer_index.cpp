@@ -4,19 +4,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <vector>
+
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
+using namespace nerofs::fuzz;
 
 constexpr std::uint64_t most_tarindex_bytes = 1U << 20;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 void check(std::span<const std::byte> file) {
     const auto parsed = layer::layer_index::parse(file, most_tarindex_bytes);

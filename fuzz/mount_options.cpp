@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,16 +12,14 @@
 #include "cli/nerofs_command.h"
 #include "cli/option_list.h"
 #include "cli/source_spec.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
+using namespace nerofs::fuzz;
 
 constexpr std::string_view secret = "S3cr3t-0f-this-test";
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 // An input that spells the secret itself (libFuzzer learns it from memcmp) proves nothing.
 void check_text(const std::string& text, std::string_view input) {

@@ -4,20 +4,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <vector>
 
 #include "nbd/handshake.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::nbd;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 struct outcome {
     std::vector<std::byte> said = {};

@@ -2,18 +2,15 @@
 // is the size of the export (8 bytes) and then headers.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "nbd/request.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::nbd;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check(const request& header, std::uint64_t size) {
     const verdict found = classify(header, export_limits{.size = size});

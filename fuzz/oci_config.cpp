@@ -2,21 +2,18 @@
 // names of members and helpers.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "oci/auth_file.h"
 #include "oci/challenge.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check_error(const error& e) {
     const std::string text = e.message();

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,14 +10,12 @@
 #include "oci/document.h"
 #include "oci/media_types.h"
 #include "oci/select_layer.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check_error(const error& e) {
     const std::string text = e.message();

@@ -2,7 +2,6 @@
 // line.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -10,14 +9,12 @@
 #include "oci/digest.h"
 #include "oci/platform.h"
 #include "oci/reference.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check_text(const std::string& text) {
     require(!text.empty() && text.size() < 2000);

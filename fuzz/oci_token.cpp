@@ -2,22 +2,19 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "oci/challenge.h"
 #include "oci/token.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
 using namespace std::chrono_literals;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check_error(const error& e) {
     const std::string text = e.message();

@@ -3,21 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string_view>
 
 #include "layer/tree.h"
+#include "require.h"
 
 namespace {
 
 using namespace nerofs;
+using namespace nerofs::fuzz;
 
 constexpr std::uint64_t data_end = 1 << 20;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 void parse(std::span<const std::byte> json, layer::toc_kind kind) {
     layer::tree members({.whiteouts = layer::whiteout_mode::as_marks, .keep_unresolved = true});

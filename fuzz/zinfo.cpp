@@ -4,15 +4,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::codec;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
+using namespace nerofs::fuzz;
 
 void check(std::span<const std::byte> file, std::uint64_t compressed_bytes) {
     const auto parsed = zinfo::parse(file, compressed_bytes);

@@ -5,18 +5,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
+
+#include "require.h"
 
 namespace {
 
 using namespace nerofs::codec;
+using namespace nerofs::fuzz;
 
 constexpr std::uint64_t most_decoded = std::uint64_t{1} << 22;
 constexpr std::uint64_t most_frames = 100;
-
-void require(bool holds) {
-    if (!holds) std::abort();
-}
 
 struct pass {
     std::vector<std::byte> decoded;
