@@ -85,10 +85,23 @@ void blob_fetcher::want_soon(std::uint64_t offset, std::uint64_t length) {
 }
 
 void blob_fetcher::want_all() {
+    all_wanted_ = true;
     const auto now = clock::now();
     const std::lock_guard lock(mutex_);
     planner_.miss(0, map().blob_bytes(), cache::priority::background, now);
     pump(now);
+}
+
+bool blob_fetcher::look_at_kept(std::uint64_t bytes) {
+    if (!options_.kept || !all_wanted_ || map().verified() || options_.kept->bytes() == 0) return false;
+    const std::uint64_t from =
+        std::exchange(looked_at_, (looked_at_ + bytes) % cache::round_up(map().blob_bytes(), bytes));
+    options_.kept->look_at(from, bytes);
+    const auto now = clock::now();
+    const std::lock_guard lock(mutex_);
+    planner_.miss(from, bytes, cache::priority::background, now);
+    pump(now);
+    return true;
 }
 
 bool blob_fetcher::wait_for(std::uint64_t offset, std::uint64_t length, clock::time_point until) const {

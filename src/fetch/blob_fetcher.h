@@ -4,6 +4,7 @@
 // Threads: any. Bodies are written to the cache on the source's thread; nothing here waits for the network but read().
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -55,6 +56,9 @@ class blob_fetcher {
     void want_soon(std::uint64_t offset, std::uint64_t length);
     // All of it, with what is left of the link.
     void want_all();
+    // If all is wanted and wasn't checked yet: looks at so many bytes more of it where they are kept. False: there is
+    // nothing to be done. One thread, not the source's.
+    bool look_at_kept(std::uint64_t bytes);
 
     // Fills `into`, waiting as long as a reader would. Not on the source's thread.
     status read(std::uint64_t offset, std::span<std::byte> into);
@@ -119,6 +123,8 @@ class blob_fetcher {
     clock::time_point paused_until_{};
     std::chrono::milliseconds pause_{0};
     clock::time_point no_room_said_{};
+    std::atomic<bool> all_wanted_{false};
+    std::uint64_t looked_at_ = 0;  // by look_at_kept()
     std::string last_error_;
     bool closing_ = false;
 };

@@ -214,7 +214,9 @@ result<cache_request> remote_fetch::open_parts(const open_request& request) {
     parts_.resize(source_.identity.parts.size());
     for (std::size_t i = 0; i < parts_.size(); ++i) {
         NEROFS_TRY(wanted, open_part(request, i));
-        blobs.push_back({&*parts_[i].writer, &*parts_[i].blob, source_.identity.parts[i].digest});
+        const remote_part& part = source_.identity.parts[i];
+        const bool checked_by_units = part.digest.empty() && !part.index.empty();  // by a table of contents
+        blobs.push_back({&*parts_[i].writer, &*parts_[i].blob, part.digest, checked_by_units});
     }
     upkeep_ = std::make_unique<upkeep>(std::move(blobs));
     return wanted;

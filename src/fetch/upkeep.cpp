@@ -19,7 +19,11 @@ constexpr std::uint64_t verify_step = 8u << 20;
 class caretaker {
   public:
     explicit caretaker(const upkeep::blob& blob)
-        : writer_(*blob.writer), fetcher_(*blob.fetcher), digest_(blob.digest), seen_(writer_.map().generation() - 1) {}
+        : writer_(*blob.writer),
+          fetcher_(*blob.fetcher),
+          digest_(blob.digest),
+          checked_by_units_(blob.checked_by_units),
+          seen_(writer_.map().generation() - 1) {}
 
     void checkpoint() {
         if (writer_.map().generation() == seen_) return;
@@ -29,7 +33,13 @@ class caretaker {
 
     // Does a step of the check; how long to pause before the next.
     std::chrono::milliseconds verify() {
-        if (digest_.empty() || writer_.map().verified() || !writer_.complete()) return verify_pause;
+        if (fetcher_.look_at_kept(verify_step)) return 1ms;
+        if (writer_.map().verified() || !writer_.complete()) return verify_pause;
+        if (checked_by_units_) {
+            writer_.mark_verified();
+            (void)writer_.checkpoint();
+        }
+        if (digest_.empty()) return verify_pause;
         // The processor is the reader's first.
         if (put_off_ < verify_put_off && fetcher_.unread_for() < verify_pause) {
             put_off_ += verify_pause;
@@ -76,6 +86,7 @@ class caretaker {
     cache::blob_writer& writer_;
     blob_fetcher& fetcher_;
     std::string digest_;
+    bool checked_by_units_;
     std::chrono::milliseconds put_off_{0};
     std::optional<cache::blob_verifier> verifier_;
     std::uint32_t seen_;

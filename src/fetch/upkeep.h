@@ -18,7 +18,8 @@ class upkeep {
     struct blob {
         cache::blob_writer* writer = nullptr;  // both must outlive this
         blob_fetcher* fetcher = nullptr;
-        std::string digest;  // empty: nothing to check it against
+        std::string digest;             // empty: nothing to check it against as a whole
+        bool checked_by_units = false;  // nothing comes into it that wasn't checked
     };
     explicit upkeep(std::vector<blob> blobs);
     ~upkeep();
