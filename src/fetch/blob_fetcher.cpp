@@ -71,6 +71,7 @@ void blob_fetcher::want(std::uint64_t offset, std::uint64_t length, given_up in_
     const auto now = clock::now();
     const std::lock_guard lock(mutex_);
     last_read_ = now;
+    if (map().lookup(offset, length) != cache::presence::missing) return;  // the reader's touch will tell of a hit
     demands_.push_back({offset, length, now + options_.timeout, std::move(in_vain)});
     take_hits(now);
     planner_.miss(offset, length, cache::priority::demand, now);
