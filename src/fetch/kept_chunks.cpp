@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <string>
 
 #include "base/log.h"
+#include "base/zeros.h"
 #include "codec/sha256.h"
 #include "os/files.h"
 
@@ -52,12 +52,11 @@ void kept_chunks::look_at(std::uint64_t offset, std::uint64_t length) {
         for (std::size_t u = layer_->unit_at(at); right && at < all.end; ++u) {
             const bool last = u == layer_->unit_count() || layer_->unit(u).begin >= all.end;
             const layer::content_range unit = last ? layer::content_range{all.end, all.end} : layer_->unit(u);
-            right = is_zero({at, unit.begin}) && (last || is_right(u));
+            right = has_zeros({at, unit.begin}) && (last || is_right(u));
             at = unit.end;
         }
         // All chunks that have nothing but these units are right now; or all that have anything of them are wrong.
-        const cache::chunk_range inner{(all.begin + cache::chunk_bytes - 1) / cache::chunk_bytes,
-                                       all.end == end ? cache::chunk_count(end) : all.end / cache::chunk_bytes};
+        const cache::chunk_range inner = cache::chunks_within(all.begin, all.end, end);
         take_out(right ? inner : whole ? touched : cache::chunk_range{chunk, chunk + 1}, right);
     }
 }
@@ -80,11 +79,8 @@ bool kept_chunks::is_right(std::size_t unit) const {
     return false;
 }
 
-bool kept_chunks::is_zero(layer::content_range part) const {
-    return part.begin >= part.end || for_each_piece(writer_.data(), part, [](std::span<const std::byte> piece) {
-               return piece.front() == std::byte{0} &&
-                      std::memcmp(piece.data(), piece.data() + 1, piece.size() - 1) == 0;
-           });
+bool kept_chunks::has_zeros(layer::content_range part) const {
+    return part.begin >= part.end || for_each_piece(writer_.data(), part, is_zero);
 }
 
 void kept_chunks::take_out(cache::chunk_range chunks, bool right) {

@@ -30,7 +30,7 @@ class kept_chunks {
   private:
     bool on_disk(cache::chunk_range chunks) const;
     bool is_right(std::size_t unit) const;
-    bool is_zero(layer::content_range part) const;
+    bool has_zeros(layer::content_range part) const;
     void take_out(cache::chunk_range chunks, bool right);
 
     const cache::blob_writer& writer_;

@@ -14,25 +14,12 @@
 namespace nerofs::fetch {
 namespace {
 
-result<std::vector<std::byte>> read_range(const remote_layer& layer, std::uint64_t offset, std::uint64_t bytes,
-                                          std::chrono::milliseconds timeout) {
-    std::vector<std::byte> out;
-    source::in_order_options order;
-    order.silence = timeout;
-    const auto each = [&](std::span<const std::byte> piece) -> status {
-        out.insert(out.end(), piece.begin(), piece.end());
-        return {};
-    };
-    NEROFS_CHECK(source::read_in_order(*layer.source, offset, offset + bytes, order, each));
-    return out;
-}
-
 result<layer::toc_location> find(const remote_layer& layer, std::chrono::milliseconds timeout) {
     if (layer.toc->kind == layer::toc_kind::zstd_chunked)
         return layer::zstd_toc_location(layer.toc->place, layer.blob.size);
     constexpr std::size_t footer = layer::estargz_footer_bytes;
     if (layer.blob.size < footer) return fail(error_kind::corrupt, "the layer is too short");
-    NEROFS_TRY(const auto bytes, read_range(layer, layer.blob.size - footer, footer, timeout));
+    NEROFS_TRY(const auto bytes, source::read_range(*layer.source, layer.blob.size - footer, layer.blob.size, timeout));
     return layer::estargz_toc_location(std::span<const std::byte, footer>(bytes), layer.blob.size);
 }
 
@@ -49,7 +36,8 @@ std::optional<index_offer::offered> layer_tocs::get(const remote_layer& layer) {
 
 result<index_offer::offered> layer_tocs::read(const remote_layer& layer) const {
     NEROFS_TRY(const layer::toc_location where, find(layer, timeout_));
-    NEROFS_TRY(const auto packed, read_range(layer, where.offset, where.bytes, timeout_));
+    NEROFS_TRY(const auto packed,
+               source::read_range(*layer.source, where.offset, where.offset + where.bytes, timeout_));
     NEROFS_TRY(const auto json, layer::unpack_toc(where, packed, layer.toc->digest));
     const auto stored = codec::sha256_named(layer.blob.digest);
     if (!stored) return fail(error_kind::unsupported, "the layer's digest isn't a sha256");

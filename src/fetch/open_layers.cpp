@@ -8,12 +8,12 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
-#include <cstring>
 #include <map>
 #include <mutex>
 #include <thread>
 
 #include "base/log.h"
+#include "base/zeros.h"
 #include "cache/key.h"
 #include "codec/sha256.h"
 #include "erofs/memory_reader.h"
@@ -64,10 +64,6 @@ class appender {
   private:
     static constexpr std::uint64_t hole_bytes = 16384;
 
-    static bool is_zero(std::span<const std::byte> bytes) {
-        return bytes.front() == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
-    }
-
     // Where it stands.
     status write(std::span<const std::byte> bytes) {
         unsigned pauses = 0;
@@ -106,7 +102,7 @@ class opening {
             std::chrono::milliseconds timeout, std::span<const std::byte> metadata)
         : layers_(layers), work_(work), offers_(offers), timeout_(timeout), given_metadata_(metadata) {}
 
-    result<opened_layers> run() {
+    status get_indexes() {
         std::vector<stored_layer> unique;
         for (const remote_layer& l : layers_) {
             const auto [known, fresh] = number_of_.emplace(l.blob.digest, unique.size());
@@ -118,23 +114,25 @@ class opening {
         indexes_.resize(unique.size());
         from_.resize(unique.size());
         NEROFS_CHECK(find_indexes());
-        NEROFS_CHECK(read_missing());
+        return read_missing();
+    }
+
+    // One that was offered may be sound alone, and have links to what isn't in the others.
+    bool has_offered() const {
+        return std::any_of(from_.begin(), from_.end(), [](auto f) { return f != index_origin::whole_layer; });
+    }
+
+    // After get_indexes().
+    result<opened_layers> put_together() {
         opened_layers opened;
-        auto parts = make_parts();
-        // One alone may be sound and have links to what isn't in the others.
-        offers_may_be_why_ =
-            std::any_of(from_.begin(), from_.end(), [](auto f) { return f != index_origin::whole_layer; });
-        NEROFS_TRY(opened.parts, std::move(parts));
-        offers_may_be_why_ = false;
-        for (std::size_t i = 0; i < unique.size(); ++i) {
+        NEROFS_TRY(opened.parts, make_parts());
+        for (std::size_t i = 0; i < indexes_.size(); ++i) {
             layer_files& files = files_.layers[i];
             const bool fresh = std::find(missing_.begin(), missing_.end(), i) != missing_.end();
-            opened.indexes.push_back({unique[i].digest, std::move(fresh ? files.fresh : files.index)});
+            opened.indexes.push_back({source_of_[i]->blob.digest, std::move(fresh ? files.fresh : files.index)});
         }
         return opened;
     }
-
-    bool offers_may_be_why() const { return offers_may_be_why_; }  // that run() has failed
 
   private:
     status find_indexes() {
@@ -333,7 +331,6 @@ class opening {
     std::vector<std::optional<layer::layer_index>> indexes_;
     std::vector<index_origin> from_;
     std::vector<std::size_t> missing_;
-    bool offers_may_be_why_ = false;
 
     std::mutex work_mutex_;  // of calls to work_ while threads read
     std::mutex mutex_;       // of what follows
@@ -352,13 +349,16 @@ result<opened_layers> open_layers(std::vector<remote_layer> layers, layer_work& 
                                   std::span<const std::byte> metadata) {
     {
         opening all(layers, work, offers, timeout, metadata);
-        auto opened = all.run();
-        if (opened || !all.offers_may_be_why()) return opened;
+        NEROFS_CHECK(all.get_indexes());
+        auto opened = all.put_together();
+        if (opened || !all.has_offered()) return opened;
         log::info("the indexes of layers that came with the image are ignored: " + opened.error().message());
     }
     for (remote_layer& l : layers)
         for (const auto from : {index_origin::toc, index_origin::pushed}) l.blob.index_name(from).clear();
-    return opening(layers, work, {}, timeout, metadata).run();
+    opening whole(layers, work, {}, timeout, metadata);
+    NEROFS_CHECK(whole.get_indexes());
+    return whole.put_together();
 }
 
 result<remote_part> write_metadata(std::span<const std::byte> bytes, fd_ref file, layer_work& work) {

@@ -104,14 +104,7 @@ result<index_offer::offered> pushed_indexes::checked(const oci::layer_index_blob
 
 result<std::vector<std::byte>> pushed_indexes::read(const oci::layer_index_blob& from) const {
     NEROFS_TRY(const registry::opened_blob blob, registry::open_blob(with_, from.digest, from.size, in_time(timeout_)));
-    std::vector<std::byte> bytes;
-    source::in_order_options order;
-    order.silence = timeout_;
-    NEROFS_CHECK(
-        source::read_in_order(*blob.source, 0, from.size, order, [&](std::span<const std::byte> piece) -> status {
-            bytes.insert(bytes.end(), piece.begin(), piece.end());
-            return {};
-        }));
+    NEROFS_TRY(std::vector<std::byte> bytes, source::read_range(*blob.source, 0, from.size, timeout_));
     NEROFS_CHECK(oci::check_digest(bytes, from.digest, "index"));
     return bytes;
 }

@@ -53,8 +53,8 @@ cache::chunk_range chunks_together(const layer::layer_index& layer, cache::chunk
     const std::uint64_t end = layer.content_bytes;
     const layer::content_range all =
         decoded_together(layer, {some.first * cache::chunk_bytes, std::min(some.end * cache::chunk_bytes, end)});
-    return {std::min(some.first, (all.begin + cache::chunk_bytes - 1) / cache::chunk_bytes),
-            std::max(some.end, all.end == end ? cache::chunk_count(end) : all.end / cache::chunk_bytes)};
+    const cache::chunk_range within = cache::chunks_within(all.begin, all.end, end);
+    return {std::min(some.first, within.first), std::max(some.end, within.end)};
 }
 
 // Where the bytes of what isn't stored as such come from; none: they are as stored.

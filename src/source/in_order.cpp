@@ -124,4 +124,16 @@ status read_in_order(byte_source& from, std::uint64_t begin, std::uint64_t end, 
     return reader(from, begin, end, options).run(each);
 }
 
+result<std::vector<std::byte>> read_range(byte_source& from, std::uint64_t begin, std::uint64_t end,
+                                          std::chrono::milliseconds silence) {
+    std::vector<std::byte> bytes;
+    in_order_options options;
+    options.silence = silence;
+    NEROFS_CHECK(read_in_order(from, begin, end, options, [&](std::span<const std::byte> piece) -> status {
+        bytes.insert(bytes.end(), piece.begin(), piece.end());
+        return {};
+    }));
+    return bytes;
+}
+
 }  // namespace nerofs::source

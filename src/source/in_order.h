@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "source/byte_source.h"
@@ -22,5 +23,9 @@ struct in_order_options {
 // taken or one of them failed. Not on the source's thread. Errors: the source's, timeout, those of `each`.
 status read_in_order(byte_source& from, std::uint64_t begin, std::uint64_t end, const in_order_options& options,
                      const std::function<status(std::span<const std::byte>)>& each);
+
+// The same, into memory.
+result<std::vector<std::byte>> read_range(byte_source& from, std::uint64_t begin, std::uint64_t end,
+                                          std::chrono::milliseconds silence);
 
 }  // namespace nerofs::source

@@ -33,6 +33,32 @@ layers_manifest() { # DIR
              if ($1 == ".") sub(/mtime=[^ ]*/, ""); print }'
 }
 
+# Kills the keeper and then the fetcher of mnt; its readers go on with the same bytes.
+survives_deaths() { # FILE IN mnt, EXPECTED
+    local field pid
+    for field in keeper_pid fetcher_pid; do
+        pid=$("$bin/nerofs" status --json "$PWD/mnt" | sed -nE "s/^ *\"$field\": ([0-9]+),?\$/\1/p")
+        kill -KILL "$pid"
+        [[ $field == fetcher_pid ]] || try 0 "$bin/nerofs" reattach mnt
+        cmp "mnt/$1" "$2"
+    done
+}
+
+# Changes a byte in each STEP bytes.
+change_bytes() { # FROM STEP LEFT-AT-THE-END FILE...
+    python3 - "$@" <<'END'
+import sys
+begin, step, left = map(int, sys.argv[1:4])
+for name in sys.argv[4:]:
+    with open(name, "r+b") as f:
+        for at in range(begin, f.seek(0, 2) - left, step):
+            f.seek(at)
+            byte = f.read(1)
+            f.seek(at)
+            f.write(bytes([byte[0] ^ 4]))
+END
+}
+
 # Fails with what differs between two manifests.
 same_manifests() { # FILE FILE
     diff "$1" "$2" | cut -c1-500 >difference || fail "$(head -n 40 difference)"

@@ -34,6 +34,11 @@ constexpr chunk_range chunks_of(std::uint64_t offset, std::uint64_t length) {
     return {offset >> chunk_shift, ((offset + length - 1) >> chunk_shift) + 1};
 }
 
+// The chunks that have nothing but bytes of [begin, end); none: the range is empty(). A blob's last chunk may be short.
+constexpr chunk_range chunks_within(std::uint64_t begin, std::uint64_t end, std::uint64_t blob_bytes) {
+    return {(begin + chunk_bytes - 1) >> chunk_shift, end == blob_bytes ? chunk_count(end) : end >> chunk_shift};
+}
+
 // Words of 64 bits for a bitmap with one bit per chunk.
 constexpr std::uint64_t bitmap_words(std::uint64_t blob_bytes) {
     return (chunk_count(blob_bytes) + 63) / 64;

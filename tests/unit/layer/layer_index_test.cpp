@@ -63,6 +63,13 @@ bytes sealed(bytes file) {
     return file;
 }
 
+template <class Change>
+std::string why_refused(layer_index index, Change change) {
+    change(index);
+    const auto file = index.encode();
+    return !file && file.error().kind == error_kind::usage ? file.error().text : "taken";
+}
+
 TEST(layer_index, comes_back_as_it_was) {
     const layer_index gzip = gzip_layer();
     const auto file = gzip.encode();
@@ -128,12 +135,7 @@ TEST(layer_index, what_each_flipped_byte_says_is_checked_or_harmless) {
 }
 
 TEST(layer_index, refuses_what_can_not_be) {
-    const auto refused = [](auto change) {
-        layer_index index = gzip_layer();
-        change(index);
-        const auto file = index.encode();
-        return !file && file.error().kind == error_kind::usage ? file.error().text : "taken";
-    };
+    const auto refused = [](auto change) { return why_refused(gzip_layer(), change); };
     EXPECT_EQ(refused([](layer_index& i) { i.units.pop_back(); }), "layer index: not a digest for each unit");
     EXPECT_EQ(refused([](layer_index& i) { i.unit_bytes = 3 << 19; }), "layer index: units of no proper size");
     EXPECT_EQ(refused([](layer_index& i) { i.content_bytes = 0; }), "layer index: a content of no proper size");
@@ -161,12 +163,7 @@ TEST(layer_index, refuses_what_can_not_be) {
 }
 
 TEST(layer_index, refuses_chunks_that_can_not_be) {
-    const auto refused = [](auto change) {
-        layer_index index = by_chunks();
-        change(index);
-        const auto file = index.encode();
-        return !file && file.error().kind == error_kind::usage ? file.error().text : "taken";
-    };
+    const auto refused = [](auto change) { return why_refused(by_chunks(), change); };
     EXPECT_EQ(refused([](layer_index&) {}), "taken");
     for (const auto& why :
          {refused([](layer_index& i) { i.how = compression::plain; }),
